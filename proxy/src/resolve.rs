@@ -1,0 +1,3 @@
+//! Resolves names that a permit allows; the only room that does.
+//!
+//! Clauses: W1

@@ -1,0 +1,3 @@
+//! The synthetic addresses, and the names they were issued for.
+//!
+//! Clauses: W5
