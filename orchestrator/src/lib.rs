@@ -1,1 +1,15 @@
-//! Placeholder, replaced by the first commits.
+//! `ocs`: finds the project, brings its sandbox up, reports what happened. It decides nothing: `policies` does.
+//!
+//! The map: `cli` says what can be typed, `dispatch` calls the command's module, `world` is what we were started in,
+//! `console` is where text goes, `exit` is how we end. `project` finds and names; the commands are below it.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod console;
+pub mod dispatch;
+pub mod exit;
+pub mod project;
+pub mod sandbox_id;
+pub mod world;
+
+mod run;

@@ -1,2 +1,18 @@
-//! Placeholder, replaced by the first commits.
-fn main() {}
+//! The `ocs` binary: reads what it was started in, runs the command, ends with its code. No logic.
+use std::process::ExitCode;
+
+use orchestrator::console::Console;
+use orchestrator::world::World;
+use orchestrator::{cli, dispatch};
+
+fn main() -> ExitCode {
+    let world = World::of_this_process();
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let mut input = std::io::BufReader::new(std::io::stdin());
+    let mut console = Console::new(&mut out, &mut err, &mut input, world.terminal);
+    let ended = match cli::parse(std::env::args_os()) {
+        Ok(command) => dispatch::run(&command, &world, &mut console),
+        Err(answer) => dispatch::answer(&answer, &mut console),
+    };
+    dispatch::end(ended, &mut console).into()
+}

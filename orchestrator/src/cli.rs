@@ -1,0 +1,175 @@
+//! What can be typed: the commands and flags of DESIGN "Commands", as types. Parses; runs nothing, prints nothing.
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+/// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
+pub const NOT_BUILT: [&str; 21] = [
+    "init", "policy", "audit", "doctor", "start", "stop", "status", "list", "logs", "tui", "web",
+    "web-auth", "terminal", "build", "versions", "task", "mcp", "verify", "reset", "compose",
+    "approve",
+];
+
+/// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
+const OLD_NAMES: [(&str, &str); 6] = [
+    ("ocs-init", "init"),
+    ("ocs-rebuild-container", "build"),
+    ("ocs-start-container", "start"),
+    ("ocs-terminal", "terminal"),
+    ("ocs-web", "web"),
+    ("ocs-web-auth", "web-auth"),
+];
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done              64   wrong usage or config; nothing was started
+  1    the answer is no  69   an engine, program or kernel feature is missing
+  124  timeout           70   the fence could not be put up or proven
+  otherwise the code of the command that ran behind the fence";
+
+/// Runs a coding agent in a box whose only way out is a proxy that enforces the project's whitelist.
+#[derive(Debug, Parser)]
+#[command(name = "ocs", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+#[command(max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run any command behind the fence
+    Run(RunArgs),
+    /// The inner half of `run`; started by ocs itself.
+    #[command(hide = true)]
+    BoxEnter(BoxEnterArgs),
+}
+
+/// `ocs run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// What builds the box
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+    /// How much of the network this run gets; the config says for every run
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub mode: Option<Mode>,
+    /// Another config in place of the project's own
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Let `observe`, which passes every public destination, run with nobody watching
+    #[arg(long)]
+    pub allow_observe: bool,
+    /// Print the summary at the end as one JSON document on stderr
+    #[arg(long)]
+    pub json: bool,
+    /// The command and its arguments
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// What builds the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// native where the kernel allows it
+    Auto,
+    /// user namespaces and bubblewrap: no daemon, no root
+    Native,
+}
+
+/// The network modes, from the strictest to the widest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// no network
+    None,
+    /// model servers and host ports only
+    Restricted,
+    /// what the whitelist allows
+    Filtered,
+    /// every public destination, all recorded
+    Observe,
+}
+
+/// `ocs box-enter`.
+#[derive(Args, Debug)]
+pub struct BoxEnterArgs {
+    /// Everything that `run` passes on.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<OsString>,
+}
+
+/// What was typed is not a command to run: help, a version, or a mistake.
+#[derive(Debug)]
+pub enum NotACommand {
+    /// Text that was asked for; exit 0.
+    Asked(String),
+    /// A mistake, with clap's account of it; exit 64.
+    Mistake(String),
+    /// A command of the contract that does not exist yet; exit 64.
+    NotBuilt(String),
+}
+
+/// Reads the command line. The first argument is the name that we were called by.
+///
+/// # Errors
+/// There is no command to run; see [`NotACommand`].
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, NotACommand> {
+    let arguments = translated(arguments);
+    let not_built = NOT_BUILT.map(|name| {
+        let rest = clap::Arg::new("rest")
+            .num_args(0..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true);
+        clap::Command::new(name)
+            .hide(true)
+            .disable_help_flag(true)
+            .arg(rest)
+    });
+    let found = Cli::command()
+        .subcommands(not_built)
+        .try_get_matches_from(arguments)
+        .map_err(|error| answer(&error))?;
+    if let Some(name) = found
+        .subcommand_name()
+        .filter(|name| NOT_BUILT.contains(name))
+    {
+        return Err(NotACommand::NotBuilt(name.to_owned()));
+    }
+    Cli::from_arg_matches(&found)
+        .map(|cli| cli.command)
+        .map_err(|error| answer(&error))
+}
+
+fn answer(error: &clap::Error) -> NotACommand {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        NotACommand::Mistake(text)
+    } else {
+        NotACommand::Asked(text)
+    }
+}
+
+/// `ocs-init x` means `ocs init x`.
+fn translated(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called = arguments
+        .first()
+        .and_then(|name| Path::new(name).file_name())
+        .unwrap_or_default()
+        .to_owned();
+    if let Some((_, now)) = OLD_NAMES.iter().find(|(old, _)| OsStr::new(old) == called) {
+        arguments.splice(..1, [OsString::from("ocs"), OsString::from(now)]);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests;

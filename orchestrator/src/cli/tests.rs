@@ -1,0 +1,82 @@
+use super::*;
+
+fn typed(line: &str) -> Result<Command, NotACommand> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_that_is_not_built_yet_says_so_whatever_follows_it() {
+    for name in NOT_BUILT {
+        for line in [
+            format!("ocs {name}"),
+            format!("ocs {name} --help --x y -- z"),
+        ] {
+            assert!(
+                matches!(typed(&line), Err(NotACommand::NotBuilt(found)) if found == name),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn help_lists_no_command_that_is_not_built() {
+    let Err(NotACommand::Asked(help)) = typed("ocs --help") else {
+        panic!("no help")
+    };
+    let listed: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(listed, ["run"]);
+}
+
+#[test]
+fn the_old_names_are_the_new_commands() {
+    for (old, now) in OLD_NAMES {
+        assert!(
+            matches!(typed(old), Err(NotACommand::NotBuilt(name)) if name == now),
+            "{old}"
+        );
+    }
+}
+
+#[test]
+fn the_command_of_run_keeps_its_own_flags() {
+    for line in [
+        "ocs run --mode none -- curl -sS --json x",
+        "ocs run --mode none curl -sS --json x",
+    ] {
+        let Ok(Command::Run(args)) = typed(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(args.command, ["curl", "-sS", "--json", "x"]);
+        assert_eq!(
+            (args.mode, args.engine, args.json),
+            (Some(Mode::None), Engine::Auto, false)
+        );
+    }
+}
+
+#[test]
+fn a_mistake_is_a_mistake() {
+    for line in [
+        "ocs",
+        "ocs nothing",
+        "ocs run",
+        "ocs run --engine xen -- true",
+    ] {
+        assert!(
+            matches!(typed(line), Err(NotACommand::Mistake(_))),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! Calls the command's module, and turns its end into words and a code. No command lives here.
+use crate::cli::{Command, NotACommand};
+use crate::console::{Console, Style};
+use crate::exit::{Exit, Failure};
+use crate::world::World;
+
+/// Runs one command.
+///
+/// # Errors
+/// What the command could not do, with the code to end with.
+pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => crate::run::run(args, world, console),
+        Command::BoxEnter(_) => Err(not_built("box-enter")),
+    }
+}
+
+/// Answers a command line that names nothing to run.
+///
+/// # Errors
+/// The command line was a mistake (exit 64).
+pub fn answer(answer: &NotACommand, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    match answer {
+        NotACommand::Asked(text) => console.bytes(text.as_bytes()).map(|()| Exit::Ok),
+        NotACommand::Mistake(text) => {
+            console.prompt(text);
+            Ok(Exit::Usage)
+        }
+        NotACommand::NotBuilt(name) => Err(not_built(name)),
+    }
+}
+
+/// Says why the command failed, if it did; gives the code to end with.
+pub fn end(ended: Result<Exit, Failure>, console: &mut Console<'_>) -> Exit {
+    let failure = match ended.and_then(|exit| console.flush().map(|()| exit)) {
+        Ok(exit) => return exit,
+        Err(failure) => failure,
+    };
+    let label = console.styled_note(Style::Bad, "ocs:");
+    console.note(format_args!("{label} {failure}"));
+    if let Some(next) = failure.next_step() {
+        let label = console.styled_note(Style::Dim, "next:");
+        console.note(format_args!("{label} {next}"));
+    }
+    failure.exit()
+}
+
+fn not_built(name: &str) -> Failure {
+    Failure::usage(format!("`ocs {name}` is not built yet")).next("ocs --help shows what is")
+}
