@@ -6,6 +6,7 @@
 
 pub mod capture;
 mod chunked;
+pub mod dial_in;
 pub mod dns_stub;
 mod framing;
 mod head;
