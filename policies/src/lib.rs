@@ -1,1 +1,40 @@
-//! Placeholder, replaced by the first commits.
+//! What may flow, and nothing else: host and address types, the project's file, the matcher, verdicts, the record's form.
+//!
+//! Pure: no I/O, no clock, no environment, no async runtime. Not responsible for sockets, HTTP, or where files lie.
+//!
+//! The walk is `Config::parse` -> `Config::policy` -> [`Policy::decide`] -> [`Policy::pin`] -> [`Policy::confirm_sni`];
+//! each step takes the proof that the one before it gave.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod audit;
+mod compile;
+mod config;
+mod decide;
+mod explain;
+mod file;
+mod host;
+mod limits;
+mod mode;
+mod pattern;
+mod pin;
+pub mod presets;
+mod request;
+pub mod schema;
+mod verdict;
+
+pub use config::{
+    Agent, Config, EnvName, EnvPassthrough, LlmEndpoint, ReadOnlyPath, SandboxName, Scheme,
+    TcpEndpoint, Tool,
+};
+pub use decide::{NameVerdict, Policy, Surroundings};
+pub use explain::{Explanation, Finding, Step};
+pub use file::{ConfigError, ConfigErrors, Source, Warning};
+pub use host::{Destination, DnsName, Host, HostError, Port};
+pub use limits::{Bytes, Cpus, Limits};
+pub use mode::Mode;
+pub use pattern::{Pattern, PatternError};
+pub use request::{Request, Via};
+pub use verdict::{
+    Carries, Deny, Generation, Permit, PinnedPermit, Reason, Rule, Suggestion, Target, Verdict,
+};

@@ -1,0 +1,151 @@
+//! Writing lines: common fields, the event, and the hashes that bind each line to the one before.
+//!
+//! A line is `{"v":1,"seq":N,"prev":"..","time":"..","sandbox":"..","run":"..","event":"..", .. ,"digest":".."}`.
+//! `prev` is SHA-256 of the whole previous line without its newline. `digest` is SHA-256 of this line up to the comma
+//! in front of it, so that the last line is covered as well, and a changed byte is named by its own line.
+//! Clauses: R3, R4.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
+use sha2::{Digest, Sha256};
+
+use super::{Event, Timestamp};
+
+/// The version of the line's form.
+pub(super) const VERSION: u64 = 1;
+/// `prev` of the first line.
+pub(super) const NO_PREV: [u8; 64] = [b'0'; 64];
+/// Stands between what the digest covers and the digest.
+pub(super) const DIGEST_OPEN: &[u8] = b",\"digest\":\"";
+/// Ends a line.
+pub(super) const DIGEST_CLOSE: &[u8] = b"\"}";
+/// Room for a usual line, so that the buffer grows once.
+const LINE: usize = 1024;
+
+/// What every line of one record has in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The sandbox's id.
+    pub sandbox: String,
+    /// The run's id.
+    pub run: String,
+}
+
+/// The writer's end of a record: the next number, the last hash, and a buffer that is used again and again.
+#[derive(Debug)]
+pub struct Chain {
+    /// `,"sandbox":"..","run":"..",`, ready to copy.
+    common: Vec<u8>,
+    line: Vec<u8>,
+    seq: u64,
+    prev: [u8; 64],
+}
+
+impl Chain {
+    /// A chain whose first line is number 1.
+    #[must_use]
+    pub fn new(header: &Header) -> Self {
+        let mut common = Vec::new();
+        common.extend_from_slice(b",\"sandbox\":");
+        append(&mut common, &header.sandbox);
+        common.extend_from_slice(b",\"run\":");
+        append(&mut common, &header.run);
+        common.push(b',');
+        Self {
+            common,
+            line: Vec::with_capacity(LINE),
+            seq: 0,
+            prev: NO_PREV,
+        }
+    }
+
+    /// The next line, newline included. It counts as written: if it cannot be, the record ends here.
+    pub fn line(&mut self, time: Timestamp, event: &Event) -> &[u8] {
+        self.seq += 1;
+        let line = &mut self.line;
+        line.clear();
+        line.extend_from_slice(b"{\"v\":");
+        append(line, &VERSION);
+        line.extend_from_slice(b",\"seq\":");
+        append(line, &self.seq);
+        line.extend_from_slice(b",\"prev\":\"");
+        line.extend_from_slice(&self.prev);
+        line.extend_from_slice(b"\",\"time\":");
+        append(line, &time);
+        line.extend_from_slice(&self.common);
+        let object = line.len();
+        append(line, event);
+        // The event is an object of its own: its braces go, its fields stay.
+        line.remove(object);
+        line.pop();
+        let mut hash = Sha256::new_with_prefix(&line);
+        let digest = hex(&hash.clone().finalize().into());
+        let covered = line.len();
+        line.extend_from_slice(DIGEST_OPEN);
+        line.extend_from_slice(&digest);
+        line.extend_from_slice(DIGEST_CLOSE);
+        hash.update(line.get(covered..).unwrap_or_default());
+        self.prev = hex(&hash.finalize().into());
+        line.push(b'\n');
+        line
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The hash of the last line: what `prev` of the next one will be.
+    #[must_use]
+    pub fn head(&self) -> String {
+        self.prev.iter().copied().map(char::from).collect()
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'?');
+    let mut out = [0; 64];
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        for (slot, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+            *slot = digit(value);
+        }
+    }
+    out
+}
+
+/// Appends a value as ASCII JSON. Our own values, written to memory: neither can fail.
+fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    let mut serializer = serde_json::Serializer::with_formatter(out, Ascii);
+    drop(value.serialize(&mut serializer));
+}
+
+/// The compact form of `serde_json`, with everything that is not printable ASCII escaped: no reader, terminal or editor of a
+/// record is fed a control, bidirectional or look-alike character.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if fragment.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
+            return CompactFormatter.write_string_fragment(writer, fragment);
+        }
+        for char in fragment.chars() {
+            if char.is_ascii() && char != '\u{7f}' {
+                writer.write_all(char.encode_utf8(&mut [0; 4]).as_bytes())?;
+                continue;
+            }
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}

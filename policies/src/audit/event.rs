@@ -1,0 +1,222 @@
+//! The events of the record, with the field names that users and outside checks rely on.
+//!
+//! The order of the fields is the order in a line. A new field goes to the end, and into `docs/audit-log.md` and the
+//! schema in the same commit.
+//! Clauses: R1, R4, R6.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+use crate::{Generation, Mode, Reason, Rule, Via};
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The end of an allowed request.
+    Close(CloseEvent),
+    /// A query to the DNS stub.
+    Dns(DnsEvent),
+    /// Something is missing here, and this says what.
+    Gap(GapEvent),
+    /// Packets that went round the proxy, counted.
+    Packet(PacketEvent),
+    /// A policy came into force.
+    Policy(PolicyEvent),
+    /// A decision.
+    Request(RequestEvent),
+    /// The first line.
+    Start(StartEvent),
+    /// The last line.
+    Stop(StopEvent),
+}
+
+/// `start`: the first line of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartEvent {
+    /// The version of ocs.
+    pub version: Text,
+    /// The mode in force.
+    pub mode: Mode,
+    /// `native`, `docker`, `podman`, or `none` for the proxy alone.
+    pub engine: Text,
+}
+
+/// `policy`: a policy came into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyEvent {
+    /// `Policy::hash`.
+    pub hash: Text,
+    /// Its number.
+    pub generation: Generation,
+    /// The file it came from.
+    pub source: Text,
+    /// The mode it puts in force.
+    pub mode: Mode,
+}
+
+/// Allowed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Allowed.
+    Allow,
+    /// Refused.
+    Deny,
+}
+
+/// The process behind a request. Null where it cannot be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number, in the namespace of whoever looked.
+    pub pid: Option<u32>,
+    /// Its executable.
+    pub exe: Option<Text>,
+}
+
+impl Process {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        pid: None,
+        exe: None,
+    };
+}
+
+/// `request`: one decision, written before anything is dialled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestEvent {
+    /// Its number within the run.
+    pub id: u64,
+    /// Allowed or not.
+    pub decision: Decision,
+    /// Why it was refused; null if allowed.
+    pub reason: Option<Reason>,
+    /// The deciding entry, or null.
+    pub rule: Option<Rule>,
+    /// The way that it came.
+    pub via: Via,
+    /// The HTTP method, where there is one.
+    pub method: Option<Text>,
+    /// The host asked for; null where none could be read.
+    pub host: Option<Text>,
+    /// The port asked for; null where none could be read.
+    pub port: Option<u16>,
+    /// The SNI of the ClientHello, where one was read.
+    pub sni: Option<Text>,
+    /// The address that is dialled, where one is.
+    pub address: Option<IpAddr>,
+    /// The policy that judged.
+    pub generation: Generation,
+    /// Who asked.
+    pub process: Process,
+    /// Resolved addresses that were refused.
+    pub dropped: Vec<IpAddr>,
+}
+
+/// `close`: the end of an allowed request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseEvent {
+    /// The request's number.
+    pub id: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes from the client to the origin.
+    pub bytes_up: u64,
+    /// Bytes from the origin to the client.
+    pub bytes_down: u64,
+    /// From the decision to the end.
+    pub duration_ms: u64,
+}
+
+/// How an allowed request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The proxy lost track of it: a fault of ours.
+    Abandoned,
+    /// The client broke it off.
+    ClientError,
+    /// Both sides ended in order.
+    Done,
+    /// The origin could not be reached.
+    DialFailed,
+    /// The name did not resolve.
+    DnsFailed,
+    /// Nothing was said for too long.
+    Idle,
+    /// A limit was reached.
+    Limit,
+    /// Refused after the decision by name: the SNI, the address, or what was inside.
+    Refused,
+    /// Cut by a policy change.
+    Revoked,
+    /// The proxy was told to end.
+    Shutdown,
+    /// The origin broke it off.
+    UpstreamError,
+}
+
+/// `packet`: packets of one kind that the kernel refused, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketEvent {
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or `ip-N`.
+    pub protocol: Text,
+    /// Where to; null where packets to many addresses are counted as one.
+    pub address: Option<IpAddr>,
+    /// Which port, where the protocol has one.
+    pub port: Option<u16>,
+    /// How many, since the last event of the same kind.
+    pub count: u64,
+    /// Always `direct`.
+    pub reason: Reason,
+}
+
+/// `dns`: a query to the stub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsEvent {
+    /// The name asked for.
+    pub name: Text,
+    /// The type asked for: `A`, `TXT`, or `TYPEn`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// Answered or refused.
+    pub decision: Decision,
+    /// Why it was refused; null if answered.
+    pub reason: Option<Reason>,
+    /// How many queries of this kind since the last event of it.
+    pub count: u64,
+}
+
+/// `gap`: events that could not be written one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapEvent {
+    /// What is missing.
+    pub lost: Lost,
+    /// How many; null where nobody can know.
+    pub count: Option<u64>,
+}
+
+/// What a gap lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lost {
+    /// Queries to the stub.
+    Dns,
+    /// Packets that the kernel refused and could not report.
+    Packets,
+}
+
+/// `stop`: the last line of a record that ended in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopEvent {
+    /// Why it ended: `drained`, `signal`, or a text.
+    pub cause: Text,
+    /// Requests allowed.
+    pub allowed: u64,
+    /// Requests refused.
+    pub denied: u64,
+    /// Packets refused.
+    pub packets: u64,
+}

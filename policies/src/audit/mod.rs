@@ -1,0 +1,19 @@
+//! The form of the record: events, the chain that binds its lines, and the reader that checks it.
+//!
+//! Data only: no file is opened here, no clock is read. `docs/audit-log.md` is the same for people.
+//! Clauses: R3, R4.
+
+mod chain;
+mod event;
+mod text;
+mod time;
+mod verify;
+
+pub use chain::{Chain, Header};
+pub use event::{
+    CloseEvent, Decision, DnsEvent, Event, GapEvent, Lost, Outcome, PacketEvent, PolicyEvent,
+    Process, RequestEvent, StartEvent, StopEvent,
+};
+pub use text::Text;
+pub use time::Timestamp;
+pub use verify::{BadLine, Fault, Record, Verified, Verifier};

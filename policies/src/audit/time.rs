@@ -1,0 +1,127 @@
+//! A moment of the record: RFC 3339, milliseconds, UTC.
+//!
+//! Reads no clock: whoever writes the record passes the time in.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Milliseconds since 1970-01-01T00:00:00Z, shown as `2026-11-21T01:14:00.123Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp {
+    millis: u64,
+}
+
+/// 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for a year.
+const LAST: u64 = 253_402_300_799_999;
+/// Length of the text form.
+const TEXT_LEN: usize = 24;
+
+impl Timestamp {
+    /// From milliseconds since 1970; later than the year 9999 is its last moment.
+    #[must_use]
+    pub const fn from_unix_millis(millis: u64) -> Self {
+        Self {
+            millis: if millis > LAST { LAST } else { millis },
+        }
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn unix_millis(self) -> u64 {
+        self.millis
+    }
+
+    /// Parses exactly the form that this type shows.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != TEXT_LEN || !text.is_ascii() {
+            return None;
+        }
+        let number = |from: usize, to: usize| -> Option<u64> {
+            let digits = text.get(from..to)?;
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            if plain { digits.parse().ok() } else { None }
+        };
+        let days = days_from_civil(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+        let time = Self::from_unix_millis(seconds * 1_000 + number(20, 23)?);
+        // What does not come out as it went in was not a time of ours: the 31st of February, hour 24, a missing `T`.
+        (time.to_string() == text).then_some(time)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        // A clock before 1970 is shown as 1970; the sequence number keeps the order.
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.millis / 1_000;
+        let (year, month, day) = civil_from_days(seconds / 86_400);
+        let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
+        let (second, milli) = (seconds % 60, self.millis % 1_000);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a time of the record"))
+    }
+}
+
+/// Days in the 400 years of the Gregorian cycle.
+const CYCLE: u64 = 146_097;
+/// Days from 0000-03-01 to 1970-01-01.
+const EPOCH: u64 = 719_468;
+
+/// Year, month and day of a day since 1970. Years are counted from March, so that the leap day is a year's last.
+const fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let days = days + EPOCH;
+    let (cycle, day) = (days / CYCLE, days % CYCLE);
+    let year = (day - day / 1_460 + day / 36_524 - day / (CYCLE - 1)) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let carry = if month <= 2 { 1 } else { 0 };
+    (cycle * 400 + year + carry, month, day)
+}
+
+/// The inverse; `None` before 1970 or for a month that is none.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    let year = if month <= 2 {
+        year.checked_sub(1)?
+    } else {
+        year
+    };
+    let from_march = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * from_march + 2) / 5 + day.checked_sub(1)?;
+    let of_cycle = year % 400;
+    let in_cycle = of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + of_year;
+    (year / 400 * CYCLE + in_cycle).checked_sub(EPOCH)
+}

@@ -1,0 +1,3 @@
+//! The file as typed -> [`crate::Config`] as meant.
+//!
+//! Clauses: P9.
