@@ -7,7 +7,9 @@
 pub mod cli;
 pub mod console;
 pub mod dispatch;
+mod engine;
 pub mod exit;
+pub mod hook;
 pub mod project;
 pub mod sandbox_id;
 pub mod world;
