@@ -1,1 +1,14 @@
-//! Placeholder, replaced by the first commits.
+//! The fence of a network namespace: from a spec to rules that stand in the kernel, are read back, and are held.
+//!
+//! - [`spec`]: what is to be let through, as JSON and as meant.
+//! - [`plan`]: the rules that follow from it, pure; [`matcher`] has their words, [`clause`] their reasons.
+//! - [`protocol`]: what the holder says to its starter and to the proxy.
+//!
+//! Not here: matching of names, HTTP, the decision about any connection. Clauses: N1 to N12 of `docs/security.md`.
+
+pub mod clause;
+pub mod exit;
+pub mod matcher;
+pub mod plan;
+pub mod protocol;
+pub mod spec;
