@@ -97,8 +97,11 @@ fn picked<'n>(
 mod tests {
     use super::*;
 
+    /// The values, or the failure's code, message and next step.
+    type Seen = Result<Vec<(String, String)>, (Exit, String, Option<String>)>;
+
     /// What the hook `script` gives for the names A, B and C; or its failure's code, message and next step.
-    fn run_hook(script: &str) -> Result<Vec<(String, String)>, (Exit, String, Option<String>)> {
+    fn run_hook(script: &str) -> Seen {
         let project = tempfile::tempdir().unwrap();
         std::fs::write(project.path().join(HOOK_FILE), script).unwrap();
         let values = run(project.path(), ["A", "B", "C"], Terminal::default());
@@ -119,16 +122,14 @@ mod tests {
             })
     }
 
-    fn values(
-        pairs: &[(&str, &str)],
-    ) -> Result<Vec<(String, String)>, (Exit, String, Option<String>)> {
+    fn values(pairs: &[(&str, &str)]) -> Seen {
         Ok(pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect())
     }
 
-    fn failure(how: &str) -> Result<Vec<(String, String)>, (Exit, String, Option<String>)> {
+    fn failure(how: &str) -> Seen {
         let message = format!("the hook opencode-sandbox-pre-start-container.sh {how}");
         Err((
             Exit::Usage,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod config_file;
 pub mod console;
 pub mod dispatch;
 mod engine;

@@ -1,5 +1,5 @@
-//! Which project we are in, what its sandbox is called, and where its state lies. Reads the config's name only; what
-//! the rest of the config means is `policies`' word. Creates nothing but the state directory, when asked.
+//! Which project we are in, what its sandbox is called, and where its state lies. Creates nothing but the state
+//! directory, when asked. What the config means is `policies`' word, how it is found `config_file`'s.
 //!
 //! ```text
 //! ~/.opencode-sandbox/            0700
@@ -9,18 +9,19 @@
 //!     policy.lock  approved/      what a person approved: hashes, and the contents they are of
 //!     opencode-state/             the agent's own sessions, as opencode-sandbox left them
 //! ```
-//! Clauses: R5 (a project that would contain its own state is refused).
-use std::fs::{DirBuilder, Metadata};
+//! Clauses: R5 (a project that would contain its own state is refused), P9 (every mistake is named).
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use policies::{Config, ConfigErrors, SandboxName, Warning};
+
+use crate::config_file::{ConfigFile, NoConfig};
 use crate::exit::{Exit, Failure};
-use crate::sandbox_id::{NotASandboxName, SandboxId, SandboxName};
+use crate::sandbox_id::{SandboxId, nearest_name};
 use crate::world::World;
 
-/// The file that makes a directory a project.
-pub const CONFIG_FILE: &str = "opencode-sandbox-config.yaml";
 /// The script that runs on the host before a start.
 pub const HOOK_FILE: &str = "opencode-sandbox-pre-start-container.sh";
 /// The directory under the user's home that holds all state.
@@ -29,66 +30,37 @@ pub const STATE_ROOT: &str = ".opencode-sandbox";
 /// A project: its place, its config as text, its identity and its state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    root: PathBuf,
-    config_path: PathBuf,
-    config_text: String,
+    config: ConfigFile,
     name: SandboxName,
     id: SandboxId,
     state: StateDir,
 }
 
 impl Project {
-    /// The project that the working directory lies in: the nearest directory upward, `/` included, with a config.
+    /// The project that the working directory lies in; `config` replaces its own config (see [`ConfigFile::find`]).
     ///
     /// # Errors
-    /// None is found, its config cannot be read or has no name, or the directory may not be a project.
-    pub fn find(world: &World) -> Result<Self, ProjectError> {
-        let root = root_above(&world.cwd).ok_or_else(|| ProjectError::NotFound {
-            cwd: world.cwd.clone(),
+    /// None is found, its config has no name, or the directory may not be a project.
+    pub fn find(config: Option<&Path>, world: &World) -> Result<Self, ProjectError> {
+        let config = ConfigFile::find(config, world)?;
+        let name = match config.sandbox_name() {
+            Some(text) => SandboxName::parse(text).ok_or_else(|| text.to_owned()),
+            None => Err(String::new()),
+        };
+        let name = name.map_err(|text| match config.parse() {
+            // A config without a name may have more mistakes; all are named at once.
+            Err(errors) => ProjectError::Config(errors),
+            Ok(_) => ProjectError::BadName {
+                path: config.path.clone(),
+                text,
+            },
         })?;
-        let config = root.join(CONFIG_FILE);
-        Self::open(&root, &config, world)
-    }
-
-    /// The same, with `config` in place of the project's own file: the project is then the one found upward, or else
-    /// the working directory. The directory of `config` is never taken for the project: it would be mounted.
-    ///
-    /// # Errors
-    /// As for [`Project::find`].
-    pub fn find_with(config: Option<&Path>, world: &World) -> Result<Self, ProjectError> {
-        let Some(config) = config else {
-            return Self::find(world);
-        };
-        let root = root_above(&world.cwd).unwrap_or_else(|| world.cwd.clone());
-        Self::open(&root, &world.cwd.join(config), world)
-    }
-
-    fn open(root: &Path, config: &Path, world: &World) -> Result<Self, ProjectError> {
-        let unreadable = |path: &Path| {
-            let path = path.to_owned();
-            move |source| ProjectError::Unreadable { path, source }
-        };
-        let root = root.canonicalize().map_err(unreadable(root))?;
-        let config_path = config.canonicalize().map_err(unreadable(config))?;
-        let metadata = config_path.metadata().map_err(unreadable(&config_path))?;
-        refuse_foreign_owner(&config_path, &metadata)?;
-        let config_text =
-            std::fs::read_to_string(&config_path).map_err(unreadable(&config_path))?;
-        let name = match name_in(&config_text) {
-            None => return Err(ProjectError::NoName { path: config_path }),
-            Some(text) => SandboxName::parse(text).map_err(|source| ProjectError::BadName {
-                path: config_path.clone(),
-                source,
-            })?,
-        };
         let home = world.home.as_deref().ok_or(ProjectError::NoHome)?;
-        let id = SandboxId::new(&name, &root);
+        let id = SandboxId::new(&name, &config.root);
         let state = StateDir::new(home, &id);
-        refuse_state_inside(&root, &state)?;
+        refuse_state_inside(&config.root, &state)?;
         Ok(Self {
-            root,
-            config_path,
-            config_text,
+            config,
             name,
             id,
             state,
@@ -98,19 +70,13 @@ impl Project {
     /// The project's directory, with no symlink left in it.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.config.root
     }
 
-    /// The config file, with no symlink left in it.
+    /// The config, found and read.
     #[must_use]
-    pub fn config_path(&self) -> &Path {
-        &self.config_path
-    }
-
-    /// The config's text, as it was read once: what is approved, parsed and hashed is the same text.
-    #[must_use]
-    pub fn config_text(&self) -> &str {
-        &self.config_text
+    pub fn config_file(&self) -> &ConfigFile {
+        &self.config
     }
 
     /// The name in the config.
@@ -130,6 +96,20 @@ impl Project {
     pub fn state(&self) -> &StateDir {
         &self.state
     }
+
+    /// The config as meant, with what is worth a warning.
+    ///
+    /// # Errors
+    /// The config is wrong anywhere: every mistake, each with its place (exit 64).
+    pub fn config(&self) -> Result<(Config, Vec<Warning>), ProjectError> {
+        let (config, warnings) = self.config.parse()?;
+        // The identity was made from our own reading of the name; two readings that differ would mix up two sandboxes.
+        if *config.sandbox_name() != self.name {
+            let (path, text) = (self.config.path.clone(), self.name.to_string());
+            return Err(ProjectError::BadName { path, text });
+        }
+        Ok((config, warnings))
+    }
 }
 
 /// Where one sandbox's state lies. A value: only [`StateDir::create`] touches the disk.
@@ -146,6 +126,12 @@ impl StateDir {
         let root = home.join(STATE_ROOT);
         let path = root.join(id.as_str());
         Self { root, path }
+    }
+
+    /// The directory that holds every sandbox's state.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The directory itself.
@@ -222,44 +208,17 @@ pub fn private_dir(path: &Path) -> Result<(), ProjectError> {
 /// Why there is no project to work on.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// The walk upward ended at `/`.
-    #[error("no {CONFIG_FILE} in {} or any directory above it", cwd.display())]
-    NotFound {
-        /// Where the walk began.
-        cwd: PathBuf,
-    },
-    /// A path of the project cannot be read.
-    #[error("read {}", path.display())]
-    Unreadable {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The config has no `sandbox-name`.
-    #[error("{} has no sandbox-name", path.display())]
-    NoName {
-        /// The config.
-        path: PathBuf,
-    },
-    /// The config's `sandbox-name` is not of the form.
-    #[error("{}", path.display())]
+    /// The config's `sandbox-name` is not one that everybody reads alike.
+    #[error("{}: cannot use `{text}` as sandbox-name", path.display())]
     BadName {
         /// The config.
         path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: NotASandboxName,
+        /// What stands there.
+        text: String,
     },
-    /// The config was put there by another ordinary user of this machine.
-    #[error("{} belongs to another user (uid {owner})", path.display())]
-    ForeignOwner {
-        /// The config.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
+    /// The config is wrong: every mistake, one a line.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
     /// The project contains the state directory, so the agent would reach its own record.
     #[error("{} contains {}, which the agent must not reach", root.display(), state.display())]
     ContainsState {
@@ -268,6 +227,9 @@ pub enum ProjectError {
         /// The state directory.
         state: PathBuf,
     },
+    /// There is no config.
+    #[error(transparent)]
+    NoConfig(#[from] NoConfig),
     /// Nobody knows the user's home.
     #[error("this user has no home directory: HOME is not set and the user database has none")]
     NoHome,
@@ -284,70 +246,20 @@ pub enum ProjectError {
 
 impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
-        let next = match &error {
-            ProjectError::NotFound { .. } => Some("ocs init".to_owned()),
-            ProjectError::NoName { .. } => {
-                Some("add a line such as `sandbox-name: my-project` to it".to_owned())
+        let usage = || Self::of(Exit::Usage, &error);
+        match error {
+            ProjectError::BadName { ref text, .. } => {
+                usage().next(format!("write `sandbox-name: {}`", nearest_name(text)))
             }
-            ProjectError::BadName { source, .. } => Some(format!(
-                "write `sandbox-name: {}`",
-                SandboxName::nearest(&source.0)
-            )),
-            ProjectError::ForeignOwner { path, .. } => Some(format!(
-                "read it, and if you trust it: sudo chown $(id -u) {}",
-                path.display()
-            )),
+            ProjectError::Config(_) => usage().next("correct the config, then: ocs policy check"),
             ProjectError::ContainsState { .. } => {
-                Some("keep the project in a directory of its own".to_owned())
+                usage().next("keep the project in a directory of its own")
             }
-            ProjectError::NoHome => Some("set HOME to a directory of yours".to_owned()),
-            ProjectError::Unreadable { .. } | ProjectError::State { .. } => None,
-        };
-        let exit = if matches!(error, ProjectError::State { .. }) {
-            Exit::No
-        } else {
-            Exit::Usage
-        };
-        let failure = Self::of(exit, &error);
-        match next {
-            Some(next) => failure.next(next),
-            None => failure,
+            ProjectError::NoConfig(error) => error.into(),
+            ProjectError::NoHome => usage().next("set HOME to a directory of yours"),
+            ProjectError::State { .. } => Self::of(Exit::No, &error),
         }
     }
-}
-
-fn root_above(cwd: &Path) -> Option<PathBuf> {
-    cwd.ancestors()
-        .find(|directory| directory.join(CONFIG_FILE).is_file())
-        .map(Path::to_owned)
-}
-
-/// The value of the first `sandbox-name:` line (COMPATIBILITY 4.3): the first counts, a comment is cut, quotes go.
-fn name_in(text: &str) -> Option<&str> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.lines().find_map(|line| {
-        let value = line.strip_prefix("sandbox-name:")?.trim();
-        let quoted = |quote| {
-            value
-                .strip_prefix(quote)
-                .and_then(|rest| rest.split(quote).next())
-        };
-        let plain = value.split('#').next().unwrap_or_default().trim_end();
-        let name = quoted('"').or_else(|| quoted('\'')).unwrap_or(plain);
-        (!name.is_empty()).then_some(name)
-    })
-}
-
-/// A config in a directory that others may write to (`/tmp`) could have been put there for us to find.
-fn refuse_foreign_owner(path: &Path, metadata: &Metadata) -> Result<(), ProjectError> {
-    let (owner, me) = (metadata.uid(), nix::unistd::geteuid().as_raw());
-    if owner == me || owner == 0 || me == 0 {
-        return Ok(());
-    }
-    Err(ProjectError::ForeignOwner {
-        path: path.to_owned(),
-        owner,
-    })
 }
 
 fn refuse_state_inside(root: &Path, state: &StateDir) -> Result<(), ProjectError> {

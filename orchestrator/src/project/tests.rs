@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::config_file::CONFIG_FILE;
 
 const CONFIG: &str = "sandbox-name: my-app\nhttp-domain-whitelist:\n";
 
@@ -35,15 +36,17 @@ fn a_project_is_found_from_any_directory_below_it() {
     let place = place(CONFIG);
     let below = place.root.join("a/b");
     fs::create_dir_all(&below).unwrap();
-    let found = Project::find(&World::of(&below, &place.home, vec![])).unwrap();
+    let found = Project::find(None, &World::of(&below, &place.home, vec![])).unwrap();
     let name = SandboxName::parse("my-app").unwrap();
     let id = SandboxId::new(&name, &place.root);
     assert_eq!(
         found,
         Project {
-            root: place.root.clone(),
-            config_path: place.root.join(CONFIG_FILE),
-            config_text: CONFIG.to_owned(),
+            config: ConfigFile {
+                root: place.root.clone(),
+                path: place.root.join(CONFIG_FILE),
+                text: CONFIG.to_owned(),
+            },
             name,
             state: StateDir::new(&place.home, &id),
             id,
@@ -60,9 +63,9 @@ fn a_symlinked_checkout_has_the_identity_of_the_real_one() {
     let place = place(CONFIG);
     let link = place.keep.path().join("link");
     std::os::unix::fs::symlink(&place.root, &link).unwrap();
-    let real = Project::find(&World::of(&place.root, &place.home, vec![])).unwrap();
+    let real = Project::find(None, &World::of(&place.root, &place.home, vec![])).unwrap();
     assert_eq!(
-        Project::find(&World::of(&link, &place.home, vec![])).unwrap(),
+        Project::find(None, &World::of(&link, &place.home, vec![])).unwrap(),
         real
     );
 }
@@ -72,10 +75,13 @@ fn another_config_does_not_move_the_project() {
     let place = place(CONFIG);
     let other = place.home.join("ci.yaml");
     fs::write(&other, "sandbox-name: ci\n").unwrap();
-    let found =
-        Project::find_with(Some(&other), &World::of(&place.root, &place.home, vec![])).unwrap();
+    let found = Project::find(Some(&other), &World::of(&place.root, &place.home, vec![])).unwrap();
     assert_eq!(
-        (found.root(), found.config_path(), found.name().as_str()),
+        (
+            found.root(),
+            &*found.config_file().path,
+            found.name().as_str()
+        ),
         (&*place.root, &*other, "ci")
     );
 }
@@ -86,9 +92,9 @@ fn another_config_outside_every_project_makes_the_working_directory_the_project(
     let bare = place.keep.path().canonicalize().unwrap().join("bare");
     fs::create_dir(&bare).unwrap();
     let config = Path::new("../work").join(CONFIG_FILE);
-    let found = Project::find_with(Some(&config), &World::of(&bare, &place.home, vec![])).unwrap();
+    let found = Project::find(Some(&config), &World::of(&bare, &place.home, vec![])).unwrap();
     assert_eq!(
-        (found.root(), found.config_path()),
+        (found.root(), &*found.config_file().path),
         (&*bare, &*place.root.join(CONFIG_FILE))
     );
 }
@@ -101,7 +107,7 @@ fn without_a_config_anywhere_above_the_next_command_is_named() {
         "no opencode-sandbox-config.yaml in {} or any directory above it",
         cwd.display()
     );
-    let found = Project::find(&World::of(&cwd, &place.home, vec![])).unwrap_err();
+    let found = Project::find(None, &World::of(&cwd, &place.home, vec![])).unwrap_err();
     assert_eq!(
         failure(found),
         (Exit::Usage, expected, Some("ocs init".to_owned()))
@@ -112,7 +118,7 @@ fn without_a_config_anywhere_above_the_next_command_is_named() {
 fn a_project_that_contains_its_own_state_is_refused() {
     let place = place(CONFIG);
     for home in [place.root.clone(), place.root.join("not/made/yet")] {
-        let found = Project::find(&World::of(&place.root, &home, vec![])).unwrap_err();
+        let found = Project::find(None, &World::of(&place.root, &home, vec![])).unwrap_err();
         let state = home.join(STATE_ROOT);
         assert_eq!(
             failure(found),
@@ -136,7 +142,7 @@ fn a_project_inside_the_state_directory_is_refused() {
     let inside = home.join(STATE_ROOT).join("x");
     fs::create_dir_all(&inside).unwrap();
     fs::write(inside.join(CONFIG_FILE), CONFIG).unwrap();
-    let found = Project::find(&World::of(&inside, &home, vec![])).unwrap_err();
+    let found = Project::find(None, &World::of(&inside, &home, vec![])).unwrap_err();
     assert!(
         matches!(found, ProjectError::ContainsState { .. }),
         "{found}"
@@ -144,52 +150,18 @@ fn a_project_inside_the_state_directory_is_refused() {
 }
 
 #[test]
-fn the_first_name_counts_and_comments_and_quotes_go() {
-    let cases = [
-        ("sandbox-name: a\nsandbox-name: b\n", Some("a")),
-        (
-            "# sandbox-name: x\nsandbox-name:   a-b   # why\r\n",
-            Some("a-b"),
-        ),
-        ("sandbox-name: \"quoted\" # why", Some("quoted")),
-        ("sandbox-name: 'quoted'", Some("quoted")),
-        ("\u{feff}sandbox-name: bom", Some("bom")),
-        ("sandbox-name:\nsandbox-name: second", Some("second")),
-        ("sandbox-name: # only a comment", None),
-        (" sandbox-name: indented", None),
-        ("", None),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(name_in(text), expected, "{text:?}");
+fn a_missing_or_malformed_name_is_refused_with_every_other_mistake() {
+    for config in ["env:\nfoo: 1\n", "sandbox-name: My_App\nfoo: 1\n"] {
+        let place = place(config);
+        let found = Project::find(None, &World::of(&place.root, &place.home, vec![])).unwrap_err();
+        let source = policies::Source {
+            name: CONFIG_FILE,
+            text: config,
+        };
+        let errors = Config::parse(&source).unwrap_err().to_string();
+        let next = "correct the config, then: ocs policy check".to_owned();
+        assert_eq!(failure(found), (Exit::Usage, errors, Some(next)));
     }
-}
-
-#[test]
-fn a_missing_or_malformed_name_is_refused_with_the_line_to_write() {
-    let bare = place("env:\n");
-    let found = Project::find(&World::of(&bare.root, &bare.home, vec![])).unwrap_err();
-    let path = bare.root.join(CONFIG_FILE);
-    assert_eq!(
-        failure(found),
-        (
-            Exit::Usage,
-            format!("{} has no sandbox-name", path.display()),
-            Some("add a line such as `sandbox-name: my-project` to it".to_owned())
-        )
-    );
-    let malformed = place("sandbox-name: My_App\n");
-    let found = Project::find(&World::of(&malformed.root, &malformed.home, vec![])).unwrap_err();
-    let path = malformed.root.join(CONFIG_FILE);
-    let message =
-        "`My_App` is not a sandbox name: use a-z, 0-9 and `-`, with a letter or digit at both ends";
-    assert_eq!(
-        failure(found),
-        (
-            Exit::Usage,
-            format!("{}: {message}", path.display()),
-            Some("write `sandbox-name: my-app`".to_owned())
-        )
-    );
 }
 
 #[test]
@@ -197,7 +169,7 @@ fn the_state_directory_is_ours_alone() {
     let place = place(CONFIG);
     let state = StateDir::new(
         &place.home,
-        Project::find(&World::of(&place.root, &place.home, vec![]))
+        Project::find(None, &World::of(&place.root, &place.home, vec![]))
             .unwrap()
             .id(),
     );
@@ -225,7 +197,7 @@ fn a_symlink_in_the_place_of_the_state_directory_is_refused() {
     let place = place(CONFIG);
     let state = StateDir::new(
         &place.home,
-        Project::find(&World::of(&place.root, &place.home, vec![]))
+        Project::find(None, &World::of(&place.root, &place.home, vec![]))
             .unwrap()
             .id(),
     );
