@@ -158,7 +158,11 @@ impl Flow {
                 self.end_of_stream();
                 return Poll::Ready(Ok(()));
             }
-            self.full = if bytes.len() == room { self.full.saturating_add(1) } else { 0 };
+            self.full = if bytes.len() == room {
+                self.full.saturating_add(1)
+            } else {
+                0
+            };
             self.bulk = self.full >= FULL_READS;
             self.count(bytes.len() as u64);
             let written = match Pin::new(to).poll_write(cx, bytes) {
@@ -176,7 +180,11 @@ impl Flow {
 
     /// Fills the empty pipe. When there is nothing to read the pipe goes back before the wait.
     fn poll_draw(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> Poll<Result<(), Fault>> {
-        if from.poll_read_ready(cx).map_err(|_| Fault::From)?.is_pending() {
+        if from
+            .poll_read_ready(cx)
+            .map_err(|_| Fault::From)?
+            .is_pending()
+        {
             self.rest();
             return Poll::Pending;
         }

@@ -20,8 +20,17 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
+    /// Up, and down.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (
+            self.up.load(Ordering::Relaxed),
+            self.down.load(Ordering::Relaxed),
+        )
+    }
+
     fn sum(&self) -> u64 {
-        self.up.load(Ordering::Relaxed).wrapping_add(self.down.load(Ordering::Relaxed))
+        let (up, down) = self.read();
+        up.wrapping_add(down)
     }
 }
 

@@ -6,15 +6,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
-use nix::unistd::pipe2;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 /// Bytes that one pipe is asked to hold; measured: docs/decisions/0005-relay.md.
 const CAPACITY: usize = 256 * 1024;
 /// Pipes that are made at most; those of an ordinary user share 64 MiB, pipe(7) "pipe-user-pages-soft".
 const MOST: usize = 64;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { idle: Vec::new(), made: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    idle: Vec::new(),
+    made: 0,
+});
 
 struct Pool {
     idle: Vec<Pipe>,
@@ -48,7 +50,10 @@ impl Loan {
             }
             None => return None,
         };
-        Some(Self { pipe: Some(pipe), inside: 0 })
+        Some(Self {
+            pipe: Some(pipe),
+            inside: 0,
+        })
     }
 
     /// Bytes inside.
@@ -58,7 +63,9 @@ impl Loan {
 
     /// Moves up to `most` bytes from a socket into the empty pipe; zero is the end of the stream.
     pub(crate) fn draw(&mut self, from: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let Some(pipe) = &self.pipe else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
         let moved = shift(from, pipe.write.as_fd(), most.min(CAPACITY))?;
         self.inside += moved;
         Ok(moved)
@@ -66,7 +73,9 @@ impl Loan {
 
     /// Moves what is inside to a socket.
     pub(crate) fn pour(&mut self, to: BorrowedFd<'_>) -> io::Result<usize> {
-        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let Some(pipe) = &self.pipe else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
         let moved = shift(pipe.read.as_fd(), to, self.inside)?;
         self.inside -= moved;
         Ok(moved)
@@ -94,15 +103,14 @@ impl Pool {
 
 impl Pipe {
     fn make() -> Option<Self> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         // Refused past the user's share of pipe memory: the pipe then keeps its smaller size.
-        let size = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
-        drop(fcntl(&write, FcntlArg::F_SETPIPE_SZ(size)));
+        fcntl_setpipe_size(&write, CAPACITY).ok();
         Some(Self { read, write })
     }
 }
 
 fn shift(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-    let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     Ok(splice(from, None, to, None, most, flags)?)
 }

@@ -28,7 +28,12 @@ pub(crate) struct Ends {
 ///
 /// Each side may close its own direction; the other one goes on.
 pub(crate) async fn run(ends: Ends, meters: &Meters, idle: Duration) -> Outcome {
-    let Ends { mut client, mut origin, held_up, held_down } = ends;
+    let Ends {
+        mut client,
+        mut origin,
+        held_up,
+        held_down,
+    } = ends;
     let mut up = Flow::new(held_up, Until::Closed);
     let mut down = Flow::new(held_down, Until::Closed);
     let both = |cx: &mut Context<'_>| {
@@ -43,7 +48,9 @@ pub(crate) async fn run(ends: Ends, meters: &Meters, idle: Duration) -> Outcome 
             (_, _) => Poll::Pending,
         }
     };
-    idle::bound(idle, meters, both).await.unwrap_or(Outcome::Idle)
+    idle::bound(idle, meters, both)
+        .await
+        .unwrap_or(Outcome::Idle)
 }
 
 #[derive(Clone, Copy)]

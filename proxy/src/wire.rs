@@ -1,6 +1,6 @@
 //! One side of a connection: its socket, and the bytes that were read and not yet used.
 //!
-//! Not here: what the bytes mean (head.rs, chunked.rs, client_hello.rs).
+//! Not here: what the bytes mean (head.rs, chunked.rs, `client_hello.rs`).
 //! Clauses: W8
 
 use std::future::poll_fn;
@@ -31,7 +31,10 @@ pub(crate) struct Ahead {
 impl Wire {
     /// A socket from which nothing was read yet.
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, ahead: Ahead::default() }
+        Self {
+            stream,
+            ahead: Ahead::default(),
+        }
     }
 
     /// What was read ahead.
@@ -68,7 +71,13 @@ impl Wire {
     /// The reading half with what was read ahead, and the writing half.
     pub(crate) fn split(&mut self) -> (Reader<'_>, WriteHalf<'_>) {
         let (half, write) = self.stream.split();
-        (Reader { half, ahead: &mut self.ahead }, write)
+        (
+            Reader {
+                half,
+                ahead: &mut self.ahead,
+            },
+            write,
+        )
     }
 
     /// The socket alone.
@@ -101,7 +110,11 @@ impl Ahead {
         self.bytes
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, half: &mut ReadHalf<'_>) -> Poll<io::Result<usize>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        half: &mut ReadHalf<'_>,
+    ) -> Poll<io::Result<usize>> {
         scratch::lend(|buffer| {
             let mut read = ReadBuf::new(buffer);
             ready!(Pin::new(half).poll_read(cx, &mut read))?;
@@ -130,7 +143,11 @@ impl Reader<'_> {
     }
 
     /// Reads into `buffer` past what was read ahead, which must be empty.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.half).poll_read(cx, &mut read))?;
         Poll::Ready(Ok(read.filled().len()))

@@ -41,6 +41,7 @@ pub struct Chain {
     line: Vec<u8>,
     seq: u64,
     prev: [u8; 64],
+    before: [u8; 64],
 }
 
 impl Chain {
@@ -58,6 +59,31 @@ impl Chain {
             line: Vec::with_capacity(LINE),
             seq: 0,
             prev: NO_PREV,
+            before: NO_PREV,
+        }
+    }
+
+    /// A chain that goes on after the last line of a record, given without its newline; `None` if it is no such line.
+    #[must_use]
+    pub fn after(header: &Header, last: &[u8]) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_slice(last).ok()?;
+        let seq = value.get("seq")?.as_u64()?;
+        let prev = hex(&Sha256::digest(last).into());
+        Some(Self {
+            seq,
+            prev,
+            before: prev,
+            ..Self::new(header)
+        })
+    }
+
+    /// Takes the last line back, which could not be written: the next one gets its number.
+    ///
+    /// It is undone once: a second call without a line between them does nothing.
+    pub fn undo(&mut self) {
+        if self.before != self.prev {
+            self.seq = self.seq.saturating_sub(1);
+            self.prev = self.before;
         }
     }
 
@@ -87,6 +113,7 @@ impl Chain {
         line.extend_from_slice(&digest);
         line.extend_from_slice(DIGEST_CLOSE);
         hash.update(line.get(covered..).unwrap_or_default());
+        self.before = self.prev;
         self.prev = hex(&hash.finalize().into());
         line.push(b'\n');
         line
@@ -147,5 +174,61 @@ impl Formatter for Ascii {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod resume_tests {
+    use super::*;
+    use crate::audit::{CloseEvent, Outcome};
+
+    fn event(id: u64) -> Event {
+        Event::Close(CloseEvent {
+            id,
+            outcome: Outcome::Done,
+            bytes_up: 1,
+            bytes_down: 2,
+            duration_ms: 3,
+        })
+    }
+
+    fn header() -> Header {
+        Header {
+            sandbox: "box".into(),
+            run: "run".into(),
+        }
+    }
+
+    #[test]
+    fn a_line_taken_back_leaves_no_trace() {
+        let time = Timestamp::from_unix_millis(7);
+        let (mut straight, mut other) = (Chain::new(&header()), Chain::new(&header()));
+        straight.line(time, &event(1));
+        other.line(time, &event(1));
+        other.line(time, &event(2));
+        other.undo();
+        other.undo();
+        assert_eq!(
+            (other.seq(), other.head()),
+            (straight.seq(), straight.head())
+        );
+        assert_eq!(
+            other.line(time, &event(3)).to_vec(),
+            straight.line(time, &event(3)).to_vec()
+        );
+    }
+
+    #[test]
+    fn a_chain_goes_on_after_its_last_line() {
+        let time = Timestamp::from_unix_millis(7);
+        let mut straight = Chain::new(&header());
+        let line = straight.line(time, &event(1)).to_vec();
+        let mut resumed = Chain::after(&header(), line.trim_ascii_end()).unwrap();
+        assert_eq!(
+            resumed.line(time, &event(2)).to_vec(),
+            straight.line(time, &event(2)).to_vec()
+        );
+        assert!(Chain::after(&header(), b"{\"v\":1}").is_none());
+        assert!(Chain::after(&header(), b"not a line").is_none());
     }
 }

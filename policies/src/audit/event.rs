@@ -202,10 +202,16 @@ pub struct GapEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lost {
+    /// Ends of allowed requests that could not be kept while the disk was full.
+    Closes,
     /// Queries to the stub.
     Dns,
     /// Packets that the kernel refused and could not report.
     Packets,
+    /// Refusals that could not be written while the disk was full.
+    Requests,
+    /// The end of a record whose writer was killed: a line cut in the middle.
+    Tail,
 }
 
 /// `stop`: the last line of a record that ended in order.

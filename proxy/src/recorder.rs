@@ -1,0 +1,199 @@
+//! Follows one request through the record: exactly one `request`, and one `close` if it was allowed.
+//!
+//! A value that is dropped on any path still writes what is missing, so no cancellation and no
+//! early return leaves a request half told. Not here: the file (`sink.rs`).
+//! Clauses: R1, R2
+
+use std::sync::Arc;
+
+use policies::audit::{CloseEvent, Decision, Event, Outcome, Process, RequestEvent, Text};
+use policies::{Deny, Generation, Host, PinnedPermit, Reason, Rule, Via};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::idle::Meters;
+use crate::live::Phase;
+use crate::sink::Unrecorded;
+
+/// What is known of a request, as it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// The way that it came.
+    pub(crate) via: Via,
+    /// The HTTP method.
+    pub(crate) method: Option<Text>,
+    /// The host asked for.
+    pub(crate) host: Option<Text>,
+    /// The port asked for.
+    pub(crate) port: Option<u16>,
+    /// The SNI inside.
+    pub(crate) sni: Option<Text>,
+    /// Who asked.
+    pub(crate) process: Process,
+    /// The policy that judges.
+    pub(crate) generation: Generation,
+}
+
+/// A request whose decision is not written yet. Dropped, it is refused with `limit`: we broke it off.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    app: Arc<App>,
+    facts: Option<Facts>,
+}
+
+/// An allowed request. Dropped, it is closed as abandoned, or as shut down.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    app: Arc<App>,
+    id: u64,
+    started: Instant,
+    outcome: Option<Outcome>,
+    /// What it carried.
+    pub(crate) meters: Meters,
+}
+
+impl Undecided {
+    /// Begins with what is known.
+    pub(crate) fn new(app: &Arc<App>, facts: Facts) -> Self {
+        Self {
+            app: Arc::clone(app),
+            facts: Some(facts),
+        }
+    }
+
+    /// What is known, to learn more.
+    pub(crate) fn facts(&mut self) -> Option<&mut Facts> {
+        self.facts.as_mut()
+    }
+
+    /// Writes the refusal.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: the refusal is then one for `limit`.
+    pub(crate) fn denied(mut self, deny: &Deny) -> Result<(), Unrecorded> {
+        match self.facts.take() {
+            Some(facts) => self.write_denied(facts, deny),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes that the request is allowed. Only then may something be dialled.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: the request must be refused.
+    pub(crate) fn decided(mut self, pinned: &PinnedPermit) -> Result<Recorder, Unrecorded> {
+        let facts = self.facts.take().ok_or(Unrecorded)?;
+        let verdict = Written {
+            decision: Decision::Allow,
+            reason: None,
+            rule: pinned.permit().rule().cloned(),
+            address: pinned.addresses().first().map(std::net::SocketAddr::ip),
+            dropped: pinned.dropped().to_vec(),
+        };
+        let id = self.app.sink.decision(event(facts, verdict))?;
+        let app = Arc::clone(&self.app);
+        let meters = Meters::default();
+        Ok(Recorder {
+            app,
+            id,
+            started: Instant::now(),
+            outcome: None,
+            meters,
+        })
+    }
+
+    fn write_denied(&self, facts: Facts, deny: &Deny) -> Result<(), Unrecorded> {
+        let verdict = Written {
+            decision: Decision::Deny,
+            reason: Some(deny.reason),
+            rule: deny.rule.clone(),
+            address: None,
+            dropped: deny.dropped.clone(),
+        };
+        self.app.sink.decision(event(facts, verdict)).map(|_| ())
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        if let Some(facts) = self.facts.take() {
+            // What could not be written is counted by the sink.
+            drop(self.write_denied(facts, &Deny::new(Reason::Limit)));
+        }
+    }
+}
+
+impl Recorder {
+    /// Ends it.
+    pub(crate) fn finish(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let lost = || match self.app.live.phase() {
+            Phase::Ending => Outcome::Shutdown,
+            Phase::Running | Phase::Draining => Outcome::Abandoned,
+        };
+        let (bytes_up, bytes_down) = self.meters.read();
+        let duration = self.started.elapsed().as_millis();
+        self.app.sink.owe(Event::Close(CloseEvent {
+            id: self.id,
+            outcome: self.outcome.unwrap_or_else(lost),
+            bytes_up,
+            bytes_down,
+            duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
+        }));
+    }
+}
+
+struct Written {
+    decision: Decision,
+    reason: Option<Reason>,
+    rule: Option<Rule>,
+    address: Option<std::net::IpAddr>,
+    dropped: Vec<std::net::IpAddr>,
+}
+
+fn event(facts: Facts, written: Written) -> RequestEvent {
+    let Facts {
+        via,
+        method,
+        host,
+        port,
+        sni,
+        process,
+        generation,
+    } = facts;
+    let Written {
+        decision,
+        reason,
+        rule,
+        address,
+        dropped,
+    } = written;
+    RequestEvent {
+        id: 0, // the sink's to give
+        decision,
+        reason,
+        rule,
+        via,
+        method,
+        host,
+        port,
+        sni,
+        address,
+        generation,
+        process,
+        dropped,
+    }
+}
+
+/// A host as the record shows it.
+pub(crate) fn shown(host: &Host) -> Text {
+    match host {
+        Host::Name(name) => Text::new(name.as_str()),
+        Host::Address(address) => Text::new(&address.to_string()),
+    }
+}

@@ -1,0 +1,226 @@
+//! Writes the record: one line per event, chained, on disk before the event is acted on.
+//!
+//! What cannot be written did not happen: the line is taken back, and whoever asked is refused. Only the
+//! ends of what was allowed are kept and written later, because those happened. Nothing is done
+//! here about rotation or rights of directories (`orchestrator`).
+//! Clauses: R1, R2, R3
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use policies::audit::{
+    Chain, Decision, Event, GapEvent, Header, Lost, RequestEvent, StopEvent, Text, Timestamp,
+};
+use thiserror::Error;
+
+use crate::record_file;
+
+/// Ends of connections that are kept while the disk is full. Past it they become a `gap`.
+const MOST_OWED: usize = 20_000; // twice the default of limits.connections
+
+/// The record could not take an event: what it was for must not be done.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the record could not be written")]
+pub struct Unrecorded;
+
+/// The record of one run.
+#[derive(Debug)]
+pub struct Sink {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    chain: Chain,
+    length: u64,
+    owed: VecDeque<Event>,
+    lost: u64,
+    lost_closes: u64,
+    tally: Tally,
+    dirty: bool,
+    torn: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    allowed: u64,
+    denied: u64,
+    packets: u64,
+}
+
+impl Sink {
+    /// Opens a record, or goes on with one that is there.
+    ///
+    /// # Errors
+    /// The file cannot be opened as a plain file of ours, or is no record.
+    pub fn open(path: &Path, header: &Header) -> Result<Self, record_file::OpenError> {
+        let opened = record_file::open(path, header)?;
+        let mut inner = Inner {
+            file: opened.file,
+            chain: opened.chain,
+            length: opened.length,
+            owed: VecDeque::new(),
+            lost: 0,
+            lost_closes: 0,
+            tally: Tally::default(),
+            dirty: false,
+            torn: false,
+        };
+        if opened.torn {
+            inner.owed.push_back(gap(Lost::Tail, None));
+        }
+        Ok(Self {
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// Writes one event that may also not happen.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: the disk's fault; the event must not be acted on.
+    pub fn record(&self, event: &Event) -> Result<(), Unrecorded> {
+        let mut inner = self.lock();
+        inner.settle()?;
+        inner.write(event)
+    }
+
+    /// Writes a decision, and gives its number. The event's own `id` is not looked at.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: the disk's fault; the request must be refused.
+    pub fn decision(&self, mut event: RequestEvent) -> Result<u64, Unrecorded> {
+        let mut inner = self.lock();
+        // A request is known by the number of its own line: unique in the file, also after a restart.
+        let written = inner.settle().and_then(|()| {
+            event.id = inner.chain.seq() + 1;
+            inner.write(&Event::Request(event))
+        });
+        // Unwritten, it is refused, and counted until it can be told.
+        inner.lost += u64::from(written.is_err());
+        written.map(|()| inner.chain.seq())
+    }
+
+    /// Writes an event that has happened: now, or as soon as the disk takes it.
+    pub fn owe(&self, event: Event) {
+        let mut inner = self.lock();
+        if inner.owed.len() < MOST_OWED {
+            inner.owed.push_back(event);
+        } else {
+            inner.lost_closes += 1;
+        }
+        drop(inner.settle());
+    }
+
+    /// Writes `stop`, and makes sure that all of it is on the disk.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: the record ends without `stop`.
+    pub fn stop(&self, cause: &str) -> Result<(), Unrecorded> {
+        let mut inner = self.lock();
+        inner.settle()?;
+        let Tally {
+            allowed,
+            denied,
+            packets,
+        } = inner.tally;
+        inner.write(&Event::Stop(StopEvent {
+            cause: Text::new(cause),
+            allowed,
+            denied,
+            packets,
+        }))?;
+        inner.file.sync_data().map_err(|_| Unrecorded)
+    }
+
+    /// Tries again what is owed, and hands out the file where it holds lines that may not be on the disk yet.
+    pub(crate) fn unsynced(&self) -> Option<File> {
+        let mut inner = self.lock();
+        drop(inner.settle());
+        if !inner.dirty {
+            return None;
+        }
+        inner.dirty = false;
+        inner.file.try_clone().ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while it was held may have left half a line: `torn` says so, and the next line cuts it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Writes what is owed, oldest first.
+    fn settle(&mut self) -> Result<(), Unrecorded> {
+        while let Some(event) = self.owed.pop_front() {
+            if self.write(&event).is_err() {
+                self.owed.push_front(event);
+                return Err(Unrecorded);
+            }
+        }
+        if self.lost > 0 {
+            self.write(&gap(Lost::Requests, Some(self.lost)))?;
+            self.lost = 0;
+        }
+        if self.lost_closes > 0 {
+            self.write(&gap(Lost::Closes, Some(self.lost_closes)))?;
+            self.lost_closes = 0;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, event: &Event) -> Result<(), Unrecorded> {
+        let time = Timestamp::from(SystemTime::now());
+        let line = self.chain.line(time, event);
+        let length = line.len() as u64;
+        if append(&self.file, line, self.length, &mut self.torn).is_err() {
+            self.chain.undo();
+            return Err(Unrecorded);
+        }
+        self.length += length;
+        self.dirty = true;
+        self.tally.count(event);
+        Ok(())
+    }
+}
+
+impl Tally {
+    fn count(&mut self, event: &Event) {
+        match event {
+            Event::Request(request) if request.decision == Decision::Allow => self.allowed += 1,
+            Event::Request(_) => self.denied += 1,
+            Event::Packet(packet) => self.packets += packet.count,
+            Event::Close(_)
+            | Event::Dns(_)
+            | Event::Gap(_)
+            | Event::Policy(_)
+            | Event::Start(_)
+            | Event::Stop(_) => {}
+        }
+    }
+}
+
+fn gap(lost: Lost, count: Option<u64>) -> Event {
+    Event::Gap(GapEvent { lost, count })
+}
+
+/// Appends a line whole, or leaves the file at `length`: now, or before the next line.
+fn append(mut file: &File, line: &[u8], length: u64, torn: &mut bool) -> io::Result<()> {
+    if *torn {
+        file.set_len(length)?;
+    }
+    *torn = true;
+    // A short write is a disk that just became full: the rest would fail, and half a line is no line.
+    if file.write(line)? < line.len() {
+        file.set_len(length)?;
+        *torn = false;
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    *torn = false;
+    Ok(())
+}
