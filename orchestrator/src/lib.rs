@@ -4,15 +4,18 @@
 //! `console` is where text goes, `exit` is how we end. `project` finds and names; the commands are below it.
 #![forbid(unsafe_code)]
 
+pub mod bringup;
 pub mod cli;
 pub mod config_file;
 pub mod console;
 pub mod dispatch;
-mod engine;
+pub mod engine;
 pub mod exit;
 pub mod hook;
+pub mod probe;
 pub mod project;
 pub mod sandbox_id;
 pub mod world;
 
 mod run;
+mod teardown;
