@@ -1,0 +1,188 @@
+//! `bench`: the proxies side by side on one machine in one run (`make bench`).
+//!
+//! Runs in a mount namespace of its own (`unshare --mount`, see the Makefile) whose `/etc/hosts` leads the origin's name
+//! to loopback, so that every proxy resolves as it always does and nothing leaves the machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+mod cpu;
+mod load;
+mod origin;
+mod peer;
+mod report;
+
+use load::{Route, Work};
+use peer::Peer;
+use report::Sample;
+
+/// Measures ocs-proxy beside the floor, Squid and tinyproxy.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where ocs-proxy is.
+    #[arg(long, default_value = "target/release")]
+    binaries: PathBuf,
+    /// Rounds; medians are of these.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Divides the number of operations.
+    #[arg(long, default_value_t = 1)]
+    quick: u64,
+    /// Only these proxies (floor, ocs, squid, tinyproxy).
+    #[arg(long)]
+    peer: Vec<String>,
+    /// Only these works (by the start of their name).
+    #[arg(long)]
+    work: Vec<String>,
+    /// Where the raw samples go, JSON lines.
+    #[arg(long, default_value = "target/bench.jsonl")]
+    raw: PathBuf,
+}
+
+const WORKS: [(&str, Work, u64); 6] = [
+    (
+        "new CONNECT + one request + close, us",
+        Work::Tunnel,
+        20_000,
+    ),
+    ("request in an open tunnel, us", Work::Open, 160_000),
+    ("plain HTTP, kept alive, us", Work::Plain, 80_000),
+    (
+        "download, us per MiB",
+        Work::Download,
+        2 * origin::BULK_MEBIBYTES,
+    ),
+    ("upload, us per MiB", Work::Upload, 2048),
+    ("refused CONNECT, us", Work::Refused, 20_000),
+];
+const IDLE: (&str, usize) = ("idle tunnel, KiB", 4000);
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raise the limit of open files")?;
+    ensure!(
+        most >= 12_000,
+        "{most} open files are too few for {} tunnels (ulimit -Hn)",
+        IDLE.1
+    );
+    let dir = tempfile::Builder::new().prefix("ocs-bench").tempdir()?;
+    let _nginx = origin::start(dir.path())?;
+    origin::sink()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut samples = Vec::new();
+    for round in 1..=arguments.rounds {
+        for peer in Peer::ALL {
+            if !arguments.peer.is_empty() && !arguments.peer.iter().any(|p| p == peer.name()) {
+                continue;
+            }
+            runtime.block_on(one_round(&arguments, dir.path(), peer, round, &mut samples))?;
+        }
+    }
+    let raw: Result<Vec<String>, _> = samples.iter().map(serde_json::to_string).collect();
+    fs::write(&arguments.raw, raw?.join("\n") + "\n")
+        .with_context(|| format!("write {}", arguments.raw.display()))?;
+    let works: Vec<String> = WORKS
+        .iter()
+        .map(|w| w.0)
+        .chain([IDLE.0])
+        .map(str::to_owned)
+        .collect();
+    say(&report::table(&samples, &works, &Peer::ALL.map(Peer::name)));
+    Ok(())
+}
+
+async fn one_round(
+    arguments: &Arguments,
+    dir: &Path,
+    peer: Peer,
+    round: u32,
+    samples: &mut Vec<Sample>,
+) -> Result<()> {
+    let route = Route {
+        proxy: peer.address(),
+        origin: format!("{}:{}", origin::NAME, origin::HTTP_PORT),
+    };
+    let wanted = |name: &str| {
+        arguments.work.is_empty() || arguments.work.iter().any(|w| name.starts_with(w.as_str()))
+    };
+    let of = |work: &str, cost| Sample {
+        work: work.to_owned(),
+        peer: peer.name().to_owned(),
+        round,
+        cost,
+        rate: 0.0,
+        p50_us: 0,
+        p99_us: 0,
+    };
+    for (name, work, count) in WORKS.into_iter().filter(|w| wanted(w.0)) {
+        let to = if work == Work::Upload {
+            origin::SINK_PORT
+        } else {
+            origin::HTTP_PORT
+        };
+        let daemon = peer.start(dir, &arguments.binaries, to)?;
+        let count = (count / arguments.quick).max(16);
+        load::run(work, &route, count.min(64))
+            .await
+            .with_context(|| format!("{name} through {} (warming up)", peer.name()))?;
+        let before = cpu::nanoseconds(&daemon.pids())?;
+        let run = load::run(work, &route, count)
+            .await
+            .with_context(|| format!("{name} through {}", peer.name()))?;
+        let spent = cpu::nanoseconds(&daemon.pids())? - before;
+        let at = |part: usize| {
+            run.latencies_us
+                .get(run.latencies_us.len() * part / 100)
+                .copied()
+                .unwrap_or(0)
+        };
+        let rate = float(count) / run.wall.as_secs_f64();
+        samples.push(Sample {
+            rate,
+            p50_us: at(50),
+            p99_us: at(99),
+            ..of(name, float(spent) / float(count) / 1000.0)
+        });
+        progress(samples.last());
+    }
+    if wanted(IDLE.0) {
+        let daemon = peer.start(dir, &arguments.binaries, origin::HTTP_PORT)?;
+        drop(load::hold(&route, 16).await?);
+        let before = cpu::kibibytes(&daemon.pids())?;
+        let held = load::hold(&route, IDLE.1).await?;
+        let grown = cpu::kibibytes(&daemon.pids())?.saturating_sub(before);
+        drop(held);
+        samples.push(of(IDLE.0, float(grown) / IDLE.1 as f64));
+        progress(samples.last());
+    }
+    Ok(())
+}
+
+fn float(n: u64) -> f64 {
+    // Counts and nanoseconds of one run are far below 2^52.
+    n as f64
+}
+
+#[expect(clippy::print_stderr, reason = "the bench's progress")]
+fn progress(sample: Option<&Sample>) {
+    if let Some(s) = sample {
+        eprintln!(
+            "round {} {:>10}  {:<40} {:>10.2}  {:>9.0}/s  p50 {} us  p99 {} us",
+            s.round, s.peer, s.work, s.cost, s.rate, s.p50_us, s.p99_us
+        );
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the bench's result")]
+fn say(table: &str) {
+    print!("{table}");
+}
