@@ -46,7 +46,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a command did not do what was asked: a code, what failed and on what, and what to type next.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     exit: Exit,
     message: String,

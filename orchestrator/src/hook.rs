@@ -26,16 +26,29 @@ exec 1>&2"#;
 const MARK: &[u8] = b"\0.\0";
 
 /// Runs the hook of the project at `root` and gives the values of those of `names` that are set after it; a name that is
-/// set but empty is set. The hook may take its time, and on a terminal it may ask.
+/// set but empty is set. `approved` is the hook as a person approved it; without one nothing runs. The hook may take its
+/// time, and on a terminal it may ask.
 ///
 /// # Errors
-/// The hook failed, or ended the shell before its own end: the start is off (exit 64, the project is at fault). bash is
-/// missing: exit 69.
+/// The hook is not what was approved, failed, or ended the shell before its own end: the start is off (exit 64, the project
+/// is at fault). bash is missing: exit 69.
 pub fn run<'n>(
     root: &Path,
+    approved: Option<&[u8]>,
     names: impl IntoIterator<Item = &'n str>,
     terminal: Terminal,
 ) -> Result<BTreeMap<String, OsString>, Failure> {
+    let Some(approved) = approved else {
+        return Ok(BTreeMap::new());
+    };
+    // bash opens the file anew, so that the hook knows its own path: what stands there now must be what was judged.
+    let now = std::fs::read(root.join(HOOK_FILE));
+    if now.ok().as_deref() != Some(approved) {
+        return Err(Failure::usage(format!(
+            "the hook {HOOK_FILE} changed while it was looked at"
+        ))
+        .next("ocs policy diff"));
+    }
     // Without a terminal stdin belongs to the command that will run in the box.
     let input = if terminal.stdin {
         Input::Ours
@@ -104,7 +117,13 @@ mod tests {
     fn run_hook(script: &str) -> Seen {
         let project = tempfile::tempdir().unwrap();
         std::fs::write(project.path().join(HOOK_FILE), script).unwrap();
-        let values = run(project.path(), ["A", "B", "C"], Terminal::default());
+        let names = ["A", "B", "C"];
+        let values = run(
+            project.path(),
+            Some(script.as_bytes()),
+            names,
+            Terminal::default(),
+        );
         let text = |value: OsString| value.to_string_lossy().into_owned();
         values
             .map(|values| {
@@ -207,17 +226,33 @@ mod tests {
     #[test]
     fn the_hook_runs_in_the_project_and_knows_its_own_path() {
         let project = tempfile::tempdir().unwrap();
-        std::fs::write(
-            project.path().join(HOOK_FILE),
-            "A=$(pwd -P)\nB=${BASH_SOURCE[0]}\n",
-        )
-        .unwrap();
-        let values = run(project.path(), ["A", "B"], Terminal::default()).unwrap();
+        let script = "A=$(pwd -P)\nB=${BASH_SOURCE[0]}\n";
+        std::fs::write(project.path().join(HOOK_FILE), script).unwrap();
+        let names = ["A", "B"];
+        let values = run(
+            project.path(),
+            Some(script.as_bytes()),
+            names,
+            Terminal::default(),
+        );
         let root = project.path().canonicalize().unwrap().into_os_string();
-        let expected = [
-            ("A".to_owned(), root),
-            ("B".to_owned(), format!("./{HOOK_FILE}").into()),
-        ];
-        assert_eq!(values, BTreeMap::from(expected));
+        let path = format!("./{HOOK_FILE}").into();
+        let expected = BTreeMap::from([("A".to_owned(), root), ("B".to_owned(), path)]);
+        assert_eq!(values.unwrap(), expected);
+    }
+
+    #[test]
+    fn a_hook_that_was_not_approved_does_not_run() {
+        let project = tempfile::tempdir().unwrap();
+        std::fs::write(project.path().join(HOOK_FILE), "touch ran\n").unwrap();
+        let none = run(project.path(), None, ["A"], Terminal::default()).unwrap();
+        assert_eq!(none, BTreeMap::new());
+        let failure = run(project.path(), Some(b"true\n"), ["A"], Terminal::default()).unwrap_err();
+        let message = format!("the hook {HOOK_FILE} changed while it was looked at");
+        assert_eq!(
+            (failure.exit(), failure.to_string()),
+            (Exit::Usage, message)
+        );
+        assert!(!project.path().join("ran").exists());
     }
 }

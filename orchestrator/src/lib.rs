@@ -5,12 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod bringup;
+pub mod approval;
 pub mod cli;
 pub mod config_file;
 pub mod console;
+pub mod control;
+pub mod diff;
 pub mod dispatch;
 pub mod engine;
 pub mod exit;
+mod git_config;
 pub mod hook;
 pub mod probe;
 pub mod project;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Which of the standard streams are terminals, and what those can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct World {
     pub exe: PathBuf,
     /// The standard streams.
     pub terminal: Terminal,
+    /// When we were started.
+    pub now: SystemTime,
     variables: Box<ReadVariable>,
 }
 
@@ -66,6 +69,7 @@ impl World {
             home: home(&variables),
             exe: std::env::current_exe().unwrap_or_default(),
             terminal: terminal(&variables),
+            now: SystemTime::now(),
             variables: Box::new(variables),
         }
     }
@@ -78,6 +82,7 @@ impl World {
             home: Some(home.to_owned()),
             exe: PathBuf::from("/nowhere/ocs"),
             terminal: Terminal::default(),
+            now: SystemTime::UNIX_EPOCH,
             variables: Box::new(move |name| {
                 variables
                     .iter()
