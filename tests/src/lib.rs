@@ -1,1 +1,11 @@
 //! What the end-to-end suites stand on: a world per test, its clients, and the readings taken of it.
+#![forbid(unsafe_code)]
+
+pub mod binaries;
+pub mod certificates;
+pub mod command;
+pub mod inside;
+pub mod order;
+pub mod run;
+pub mod spec;
+pub mod world;
