@@ -4,8 +4,8 @@
 //! `console` is where text goes, `exit` is how we end. `project` finds and names; the commands are below it.
 #![forbid(unsafe_code)]
 
-pub mod bringup;
 pub mod approval;
+pub mod bringup;
 pub mod cli;
 pub mod config_file;
 pub mod console;

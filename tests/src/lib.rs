@@ -5,6 +5,7 @@ pub mod binaries;
 pub mod certificates;
 pub mod command;
 pub mod inside;
+pub mod model;
 pub mod order;
 pub mod run;
 pub mod spec;

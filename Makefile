@@ -1,0 +1,99 @@
+# The two commands that matter: `make run` (a real agent behind the fence) and `make test` (everything).
+# Both work as root and as an ordinary user who may use sudo for packages; what is installed already is left alone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+OPENCODE := 1.18.33
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+PRODUCT := -p orchestrator -p proxy -p netctl --bins
+
+# To build: the C libraries behind nftnl, and a linker. To run: bubblewrap.
+BUILD_PACKAGES := bubblewrap ca-certificates gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
+# To make a world for `make run`, and to fetch and run the agent in it.
+RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs npm openssl util-linux
+# The real clients of the suites.
+TEST_PACKAGES := $(RUN_PACKAGES) bsdutils git iputils-ping netcat-openbsd openssh-client procps python3 \
+	python3-requests socat wget
+
+.PHONY: help run test build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+run: packages-run toolchain agent ## a real OpenCode behind the fence, in a private world; no account, no daemon
+	cargo build --release $(PRODUCT)
+	cargo build -p tests --bins
+	OCS_BIN_DIR=$(abspath $(TARGET))/release OCS_AGENT_DIR=$(abspath $(TARGET))/agent $(TARGET)/debug/demo
+
+test: packages-test toolchain agent ## format, lints, docs, unit, property, corpus and namespace suites, and the agent
+	tests/all.sh
+
+build: packages-build toolchain ## the three programs, released, into target/release
+	cargo build --release $(PRODUCT)
+
+check: fmt clippy doc ## format, lints and docs only
+
+fmt: toolchain
+	cargo fmt --all --check
+
+clippy: toolchain
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: toolchain
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+
+unit: toolchain ## tests that need nothing: unit, property, corpus, loopback
+	cargo test --workspace --exclude tests
+
+worlds: toolchain agent ## tests in namespaces of their own, with real clients
+	cargo build $(PRODUCT)
+	OCS_BIN_DIR=$(abspath $(TARGET))/debug OCS_AGENT_DIR=$(abspath $(TARGET))/agent cargo test -p tests
+
+deny: toolchain ## licences, advisories, sources and duplicates of the dependencies (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing; cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny check
+
+# $(call want,PACKAGES): installs those that are missing, and nothing else.
+define want
+	@missing=(); for package in $(1); do \
+	  dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$$package"); done; \
+	if [ "$${#missing[@]}" -gt 0 ]; then \
+	  command -v apt-get >/dev/null || { echo "install these first (no apt-get here): $${missing[*]}" >&2; exit 1; }; \
+	  echo "installing: $${missing[*]}"; \
+	  $(SUDO) apt-get update -qq; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+endef
+
+packages-build:
+	$(call want,$(BUILD_PACKAGES))
+
+# Somebody else's node (nvm, nodesource) counts: Debian's npm would be hundreds of packages beside it.
+NODE := $(shell command -v node >/dev/null && command -v npm >/dev/null && echo present)
+packages-run:
+	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(RUN_PACKAGES)),$(RUN_PACKAGES)))
+
+packages-test:
+	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(TEST_PACKAGES)),$(TEST_PACKAGES)))
+
+toolchain:
+	@command -v cargo >/dev/null || { echo "cargo is missing: https://rustup.rs, or apt install rustup && rustup default stable" >&2; exit 1; }
+	@have=$$(rustc --version | cut -d' ' -f2); want=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
+	printf '%s\n%s\n' "$$want" "$$have" | sort -V -C || { echo "rustc $$have is too old, $$want or later is needed: rustup update stable" >&2; exit 1; }
+
+agent: $(TARGET)/agent/opencode-$(OPENCODE)
+
+# The agent's platform binary comes as an optional package; its install script may be switched off, so it is asked.
+$(TARGET)/agent/opencode-$(OPENCODE):
+	rm -rf $(TARGET)/agent && mkdir -p $(TARGET)/agent
+	npm install --prefix $(TARGET)/agent --no-audit --no-fund --silent --save-exact opencode-ai@$(OPENCODE)
+	cd $(TARGET)/agent/node_modules/opencode-ai && { ../.bin/opencode --version >/dev/null 2>&1 || node postinstall.mjs; }
+	test "$$($(TARGET)/agent/node_modules/.bin/opencode --version)" = $(OPENCODE)
+	touch $@
+
+clean: ## what was built
+	cargo clean

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs every check and every test, says how each step ended, and sums the tests truthfully.
+# Ends with one line, `N passed, N failed, N ignored-with-reason`, and with 0 only if nothing failed.
+# An ignored test without a reason counts as failed, and so does a step that did not get to its tests.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+logs=$target/test-logs
+rm -rf "$logs"; mkdir -p "$logs"
+broken=()
+
+step() { # step NAME COMMAND..: runs it, keeps its output, remembers its failure
+  local name=$1; shift
+  local begun=$SECONDS
+  printf '== %s\n' "$name"
+  if "$@" >"$logs/$name" 2>&1; then
+    printf '   ok, %s s\n' $((SECONDS - begun))
+  else
+    broken+=("$name")
+    printf '   FAILED, %s s; the last of %s:\n' $((SECONDS - begun)) "$logs/$name"
+    tail -n 150 "$logs/$name"
+  fi
+}
+
+product=(-p orchestrator -p proxy -p netctl --bins)
+export RUSTDOCFLAGS='-D warnings' OCS_BIN_DIR=$target/debug OCS_AGENT_DIR=$target/agent
+step fmt cargo fmt --all --check
+step clippy cargo clippy --workspace --all-targets -- -D warnings
+step doc cargo doc --workspace --no-deps --document-private-items
+step unit cargo test --workspace --exclude tests --no-fail-fast
+step build cargo build "${product[@]}"
+step worlds cargo test -p tests --no-fail-fast
+
+tests=("$logs/unit" "$logs/worlds")
+sum() { # sum COLUMN-NAME: over all `test result:` lines
+  grep -h '^test result:' "${tests[@]}" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'
+}
+passed=$(sum passed) failed=$(sum failed)
+reasoned=$(grep -hE '^test .* \.\.\. ignored, .+' "${tests[@]}" | tee "$logs/ignored" | wc -l)
+bare=$(grep -hcE '^test .* \.\.\. ignored$' "${tests[@]}" | awk '{n += $1} END {print n + 0}')
+if [ "$bare" -gt 0 ]; then broken+=("$bare ignored without a reason"); fi
+
+echo
+if [ "$reasoned" -gt 0 ]; then echo "ignored:"; cat "$logs/ignored"; fi
+if [ "${#broken[@]}" -gt 0 ]; then echo "steps that failed: ${broken[*]}"; fi
+echo "$passed passed, $((failed + bare)) failed, $reasoned ignored-with-reason"
+[ "$failed" -eq 0 ] && [ "${#broken[@]}" -eq 0 ] && [ "$passed" -gt 0 ]
