@@ -13,27 +13,33 @@ mod config;
 mod decide;
 mod explain;
 mod file;
+mod grant;
 mod host;
 mod limits;
 mod mode;
+mod names;
 mod pattern;
 mod pin;
+mod policy;
 pub mod presets;
 mod request;
 pub mod schema;
+pub mod special;
+mod suggest;
 mod verdict;
 
 pub use config::{
     Agent, Config, EnvName, EnvPassthrough, LlmEndpoint, ReadOnlyPath, SandboxName, Scheme,
     TcpEndpoint, Tool,
 };
-pub use decide::{NameVerdict, Policy, Surroundings};
+pub use decide::NameVerdict;
 pub use explain::{Explanation, Finding, Step};
 pub use file::{ConfigError, ConfigErrors, Source, Warning};
 pub use host::{Destination, DnsName, Host, HostError, Port};
 pub use limits::{Bytes, Cpus, Limits};
 pub use mode::Mode;
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{List, Pattern, PatternError};
+pub use policy::{Policy, Surroundings};
 pub use request::{Request, Via};
 pub use verdict::{
     Carries, Deny, Generation, Permit, PinnedPermit, Reason, Rule, Suggestion, Target, Verdict,

@@ -102,12 +102,21 @@ pub enum Target {
 
 /// Which resolved addresses a permit accepts without a listing in `private-addresses`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "the judge refuses everything yet")]
 pub(crate) enum Reach {
     /// Public ones, the LAN's and the host's: an `llm-endpoints` entry.
     Lan,
     /// Public ones.
     Public,
+}
+
+impl Reach {
+    /// The wider of two.
+    pub(crate) const fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Lan, _) | (_, Self::Lan) => Self::Lan,
+            (Self::Public, Self::Public) => Self::Public,
+        }
+    }
 }
 
 /// Proof that a policy allowed one request by name and by address. What it holds is what is dialled.
@@ -264,7 +273,6 @@ pub struct Suggestion(pub(crate) Entry);
 
 /// What a suggestion would write, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(dead_code, reason = "the judge refuses everything yet")]
 pub(crate) enum Entry {
     /// A port of the host.
     HostPort(Port),

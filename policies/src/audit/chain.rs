@@ -133,7 +133,7 @@ impl Chain {
 }
 
 /// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+pub(crate) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'?');
     let mut out = [0; 64];

@@ -9,6 +9,7 @@ mod text;
 mod time;
 mod verify;
 
+pub(crate) use chain::hex;
 pub use chain::{Chain, Header};
 pub use event::{
     CloseEvent, Decision, DnsEvent, Event, GapEvent, Lost, Outcome, PacketEvent, PolicyEvent,

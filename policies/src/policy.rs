@@ -1,0 +1,195 @@
+//! The lists, compiled for the wire, and the fingerprint of what they mean.
+//!
+//! Not responsible for judging (`decide.rs`, `pin.rs`).
+//! Clauses: P1, P2.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+
+use crate::audit::hex;
+use crate::grant::{Grant, Kind};
+use crate::names::Names;
+use crate::pattern::Extent;
+use crate::special::{self, Special};
+use crate::{Config, Destination, Generation, Host, Mode, Port, Rule};
+
+/// What "the host" and "ourselves" mean, as addresses, when answers are screened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// What `docker.host` is dialled at, in this order; empty: host ports are refused.
+    pub host_addresses: Vec<IpAddr>,
+    /// The addresses of the machine, and of the proxy itself, that no name may lead to.
+    pub own_addresses: Vec<IpAddr>,
+}
+
+/// A compiled policy. Immutable; a reload makes another one.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub(crate) mode: Mode,
+    pub(crate) generation: Generation,
+    pub(crate) hash: String,
+    pub(crate) surroundings: Surroundings,
+    /// What allows a name.
+    pub(crate) allow: Names<Grant>,
+    /// What refuses a name.
+    pub(crate) deny: Names<Refusal>,
+    /// What allows a literal address, by that very address and port.
+    pub(crate) addresses: HashMap<Destination, Vec<Grant>>,
+    /// What allows a port of the host.
+    pub(crate) host: HashMap<Port, Vec<Grant>>,
+    /// What a name may lead to besides public addresses.
+    pub(crate) private: Vec<(IpNet, Rule)>,
+}
+
+/// An entry of the denylist, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) extent: Extent,
+    pub(crate) port: Option<Port>,
+    pub(crate) rule: Rule,
+}
+
+impl Config {
+    /// Compiles the lists into a policy of generation 1; `mode` replaces the file's.
+    #[must_use]
+    pub fn policy(&self, mode: Option<Mode>, surroundings: Surroundings) -> Policy {
+        let mode = mode.unwrap_or(self.mode);
+        let mut policy = Policy {
+            mode,
+            generation: Generation(1),
+            hash: self.fingerprint(mode),
+            surroundings,
+            allow: Names::new(),
+            deny: Names::new(),
+            addresses: HashMap::new(),
+            host: HashMap::new(),
+            private: self.private_addresses.clone(),
+        };
+        for (pattern, rule) in &self.allow {
+            let kind = Kind::List(pattern.extent, pattern.port);
+            let rule = rule.clone();
+            policy
+                .allow
+                .insert(pattern.name.clone(), Grant { kind, rule });
+        }
+        for (pattern, rule) in &self.deny {
+            let refusal = Refusal {
+                extent: pattern.extent,
+                port: pattern.port,
+                rule: rule.clone(),
+            };
+            policy.deny.insert(pattern.name.clone(), refusal);
+        }
+        for (port, rule) in &self.host_ports {
+            let grant = Grant {
+                kind: Kind::Host(*port),
+                rule: rule.clone(),
+            };
+            policy.host.entry(*port).or_default().push(grant);
+        }
+        for endpoint in &self.llm_endpoints {
+            let kind = Kind::Llm(endpoint.scheme, endpoint.destination.port);
+            policy.grant(
+                &endpoint.destination,
+                Grant {
+                    kind,
+                    rule: endpoint.rule.clone(),
+                },
+            );
+        }
+        for endpoint in &self.tcp_endpoints {
+            let kind = Kind::Tcp(endpoint.destination.port);
+            policy.grant(
+                &endpoint.destination,
+                Grant {
+                    kind,
+                    rule: endpoint.rule.clone(),
+                },
+            );
+        }
+        policy
+    }
+
+    /// SHA-256, hex, over one sorted line per thing that the judge looks at. Where it stands in the file is no part of it.
+    fn fingerprint(&self, mode: Mode) -> String {
+        let mut lines = BTreeSet::new();
+        lines.insert(format!("network-mode {mode}"));
+        for (pattern, _) in &self.allow {
+            lines.insert(format!("allow {pattern}"));
+        }
+        for (pattern, _) in &self.deny {
+            lines.insert(format!("deny {pattern}"));
+        }
+        for (port, _) in &self.host_ports {
+            lines.insert(format!("host {port}"));
+        }
+        for endpoint in &self.llm_endpoints {
+            let scheme = endpoint.scheme.code();
+            lines.insert(format!("llm {scheme} {}", endpoint.destination));
+        }
+        for endpoint in &self.tcp_endpoints {
+            lines.insert(format!("tcp {}", endpoint.destination));
+        }
+        for (net, _) in &self.private_addresses {
+            lines.insert(format!("private {net}"));
+        }
+        let mut hash = Sha256::new();
+        for line in &lines {
+            hash.update(line);
+            hash.update(b"\n");
+        }
+        let mut out = String::new();
+        for digit in hex(&hash.finalize().into()) {
+            out.push(char::from(digit));
+        }
+        out
+    }
+}
+
+impl Policy {
+    /// Files an endpoint under what its host is.
+    fn grant(&mut self, destination: &Destination, grant: Grant) {
+        match &destination.host {
+            Host::Address(_) => self
+                .addresses
+                .entry(destination.clone())
+                .or_default()
+                .push(grant),
+            Host::Name(name) => match special::of(name) {
+                Some(Special::HostAlias) => {
+                    self.host.entry(destination.port).or_default().push(grant);
+                }
+                // Never compiled to anything: the file refuses it, and the judge does not ask the lists.
+                Some(Special::Loopback) => {}
+                None => self.allow.insert(name.clone(), grant),
+            },
+        }
+    }
+
+    /// The same policy under another generation number.
+    #[must_use]
+    pub fn at_generation(self, generation: Generation) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// The mode in force.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The generation.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// SHA-256, hex, of what the policy means: equal for files that say the same in another order.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
