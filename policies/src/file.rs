@@ -1,12 +1,17 @@
-//! The project's file as typed, and every mistake in it, each with its place.
+//! From a file's text to a [`Config`], or to every mistake in it, each with its place and the corrected text.
 //!
-//! The only user of the YAML reader. Not responsible for what the values mean (`compile.rs`).
+//! Not responsible for reading YAML (`yaml.rs`) or for what keys mean (`compile/`).
 //! Clauses: P9.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::Config;
+use crate::compile::Compiler;
+use crate::yaml::{self, Place};
+
+/// The most mistakes that are named; past that the file is not the one that was meant.
+const MAX_ERRORS: usize = 1_000;
 
 /// A file's text, and the name that errors, rules and the record call it by.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +37,32 @@ pub struct ConfigError {
     pub file: Arc<str>,
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
+impl ConfigError {
+    pub(crate) const fn new(
+        file: Arc<str>,
+        place: Place,
+        message: String,
+        write: Option<String>,
+    ) -> Self {
+        let Place { line, column } = place;
+        Self {
             line,
             column,
             message,
             write,
+            file,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            column,
+            message,
+            write,
+            file,
         } = self;
         write!(f, "{file}:{line}:{column}: {message}")?;
         match write {
@@ -49,7 +72,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All mistakes of a file, in the order of the file; never empty.
+/// All mistakes of a file, in the order of the file; never empty. Shown one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     errors: Vec<ConfigError>,
@@ -60,6 +83,23 @@ impl ConfigErrors {
     #[must_use]
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
+    }
+
+    /// Sorts, and cuts what nobody would read.
+    fn new(mut errors: Vec<ConfigError>) -> Self {
+        errors.sort();
+        errors.dedup();
+        let more = errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
+        if let (Some(last), true) = (errors.last().cloned(), more > 0) {
+            let message = format!("and {more} more mistakes");
+            errors.push(ConfigError {
+                message,
+                write: None,
+                ..last
+            });
+        }
+        Self { errors }
     }
 }
 
@@ -83,7 +123,18 @@ pub struct Warning(pub ConfigError);
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        let Self(ConfigError {
+            line,
+            column,
+            message,
+            write,
+            file,
+        }) = self;
+        write!(f, "{file}:{line}:{column}: warning: {message}")?;
+        match write {
+            Some(text) => write!(f, "; write: {text}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -93,15 +144,19 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`]: every mistake in the file; whoever wrote the file is at fault.
     pub fn parse(source: &Source<'_>) -> Result<(Self, Vec<Warning>), ConfigErrors> {
-        let error = ConfigError {
-            line: 1,
-            column: 1,
-            message: "no file is understood yet".to_owned(),
-            write: None,
-            file: Arc::from(source.name),
-        };
-        Err(ConfigErrors {
-            errors: vec![error],
-        })
+        let reading = yaml::read(source.text);
+        let mut compiler = Compiler::new(source.name);
+        for mistake in reading.mistakes {
+            compiler.error(mistake.place, mistake.message, mistake.write);
+        }
+        let config = compiler.file(reading.root.as_ref(), reading.cut);
+        let (errors, mut warnings) = compiler.finish();
+        match config {
+            Some(config) if errors.is_empty() => {
+                warnings.sort_by(|a, b| a.0.cmp(&b.0));
+                Ok((config, warnings))
+            }
+            Some(_) | None => Err(ConfigErrors::new(errors)),
+        }
     }
 }

@@ -27,7 +27,9 @@ pub mod schema;
 pub mod special;
 mod suggest;
 mod verdict;
+mod yaml;
 
+pub use compile::paths::why_not_shown;
 pub use config::{
     Agent, Config, EnvName, EnvPassthrough, LlmEndpoint, ReadOnlyPath, SandboxName, Scheme,
     TcpEndpoint, Tool,

@@ -1,3 +1,0 @@
-//! The file as typed -> [`crate::Config`] as meant.
-//!
-//! Clauses: P9.

@@ -1,0 +1,79 @@
+//! `agent`.
+
+use super::Compiler;
+use crate::yaml::{Kind, Node, Scalar, quoted};
+use crate::{Agent, Tool};
+
+const KEYS: [&str; 1] = ["tool"];
+
+/// What a shell would read otherwise than literally; no shell reads a tool's command.
+const SHELL: [char; 22] = [
+    '\'', '"', '`', '\\', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '[', ']', '*', '?',
+    '~', '#', '!', '\n',
+];
+
+impl Compiler {
+    pub(super) fn agent(&mut self, node: &Node) -> Agent {
+        let sections = self
+            .map(node, "`agent`", &KEYS, "agent.")
+            .unwrap_or_default();
+        let tool = sections.get("tool").and_then(|node| self.tool(node));
+        Agent {
+            tool: tool.unwrap_or(Tool::OpenCode),
+        }
+    }
+
+    fn tool(&mut self, node: &Node) -> Option<Tool> {
+        match &node.kind {
+            Kind::List(items) => {
+                let words: Vec<String> = items
+                    .iter()
+                    .filter_map(|item| self.item(item, "agent.tool"))
+                    .map(|(_, word)| word.text.clone())
+                    .collect();
+                self.command(node, words)
+            }
+            Kind::Scalar(_) | Kind::Map(_) | Kind::Broken => {
+                let scalar = self.scalar(node, "agent.tool")?;
+                self.named(node, scalar)
+            }
+        }
+    }
+
+    fn named(&mut self, node: &Node, scalar: &Scalar) -> Option<Tool> {
+        match scalar.text.as_str() {
+            "opencode" => return Some(Tool::OpenCode),
+            "omp" => return Some(Tool::Omp),
+            _ => {}
+        }
+        if scalar.text.contains(SHELL) {
+            let shown = quoted(&scalar.text);
+            let message =
+                format!("{shown}: no shell reads a tool's command; write a list of its words");
+            self.error(
+                node.place,
+                message,
+                Some("tool: [PROGRAM, ARGUMENT]".to_owned()),
+            );
+            return None;
+        }
+        let words = scalar
+            .text
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect();
+        self.command(node, words)
+    }
+
+    fn command(&mut self, node: &Node, words: Vec<String>) -> Option<Tool> {
+        let program = words
+            .first()
+            .is_some_and(|word| !word.is_empty() && !word.starts_with('-'));
+        if !program || words.iter().any(|word| word.contains('\0')) {
+            let message = "`agent.tool` is opencode, omp, or a command that starts with a program";
+            self.error(node.place, message, None);
+            return None;
+        }
+        Some(Tool::Command(words))
+    }
+}
