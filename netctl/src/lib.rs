@@ -2,12 +2,17 @@
 //!
 //! - [`spec`]: what is to be let through, as JSON and as meant.
 //! - [`plan`]: the rules that follow from it, pure; [`matcher`] has their words, [`clause`] their reasons.
+//! - [`expression`]: the rules in the kernel's terms, pure too.
+//! - `kernel`: puts them up and reads them back (feature `kernel`, Linux).
 //! - [`protocol`]: what the holder says to its starter and to the proxy.
 //!
 //! Not here: matching of names, HTTP, the decision about any connection. Clauses: N1 to N12 of `docs/security.md`.
 
 pub mod clause;
 pub mod exit;
+pub mod expression;
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+pub mod kernel;
 pub mod matcher;
 pub mod plan;
 pub mod protocol;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use netctl::exit::Exit;
+use netctl::kernel::{self, Difference};
 use netctl::plan::Plan;
 use netctl::spec::{Spec, SpecError};
 
@@ -23,6 +24,12 @@ struct Arguments {
 enum Command {
     /// Print the rules that the spec asks for, in nft's syntax; touches nothing.
     Plan,
+    /// Make the namespace what the spec asks for, and read it back.
+    Apply,
+    /// Read the namespace back and print how it differs from what the spec asks for.
+    Verify,
+    /// Remove the rules; reads no spec.
+    Clear,
 }
 
 fn main() -> ExitCode {
@@ -56,7 +63,28 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
             io::stdout().write_all(plan.to_string().as_bytes())?;
             Ok(Exit::Done)
         }
+        Command::Apply => {
+            let spec = read_spec()?;
+            kernel::replace(&spec)?;
+            tell(&kernel::verify(&spec)?)
+        }
+        Command::Verify => tell(&kernel::verify(&read_spec()?)?),
+        Command::Clear => {
+            kernel::clear()?;
+            Ok(Exit::Done)
+        }
     }
+}
+
+fn tell(differences: &[Difference]) -> anyhow::Result<Exit> {
+    for difference in differences {
+        writeln!(io::stdout(), "{difference}")?;
+    }
+    Ok(if differences.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Refused
+    })
 }
 
 /// More than a spec of full lists is: 64 KiB.
