@@ -25,15 +25,22 @@ mod channel;
 mod decode;
 mod link;
 mod live;
+mod namespace;
 #[expect(
     unsafe_code,
     reason = "libnftnl is C; this one file speaks to it, each call with its SAFETY"
 )]
 mod netlink;
+mod privilege;
+mod sockets;
 mod transaction;
 mod verify;
 
 pub use link::{Ipv6, ipv6};
+pub(crate) use namespace::NOT_FOR_USERS;
+pub use namespace::unshare_user_and_net;
+pub use privilege::{PrivilegeError, give_up_all};
+pub use sockets::open;
 pub use transaction::{Message, Transaction};
 pub use verify::{Difference, verify};
 

@@ -3,12 +3,12 @@
 //! Not here: any of those; this reads the command line, wires and exits.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use netctl::exit::Exit;
-use netctl::kernel::{self, Difference};
 use netctl::plan::Plan;
 use netctl::spec::{Spec, SpecError};
 
@@ -23,13 +23,30 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Print the rules that the spec asks for, in nft's syntax; touches nothing.
-    Plan,
+    Plan {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make the namespace what the spec asks for, and read it back.
     Apply,
     /// Read the namespace back and print how it differs from what the spec asks for.
-    Verify,
+    Verify {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove the rules; reads no spec.
     Clear,
+    /// Fence a namespace and keep it until the proxy goes.
+    Hold {
+        /// Make a user and a network namespace, and hold that; else the one that this is started in.
+        #[arg(long)]
+        userns: bool,
+        /// Wait for the proxy at this path; else stdin is the connection, and the spec its first message.
+        #[arg(long)]
+        socket: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -37,7 +54,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    match run(&arguments.command) {
+    match run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
             say(&format!("ocs-netctl: {error:#}\n"));
@@ -56,38 +73,26 @@ fn usage(error: &clap::Error) -> ExitCode {
     .into()
 }
 
-fn run(command: &Command) -> anyhow::Result<Exit> {
+fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Plan => {
+        Command::Plan { json } => {
             let plan = Plan::build(&read_spec()?);
-            io::stdout().write_all(plan.to_string().as_bytes())?;
+            let text = if json {
+                plan.to_json()
+            } else {
+                plan.to_string()
+            };
+            io::stdout().write_all(text.as_bytes())?;
             Ok(Exit::Done)
         }
-        Command::Apply => {
-            let spec = read_spec()?;
-            kernel::replace(&spec)?;
-            tell(&kernel::verify(&spec)?)
-        }
-        Command::Verify => tell(&kernel::verify(&read_spec()?)?),
-        Command::Clear => {
-            kernel::clear()?;
-            Ok(Exit::Done)
-        }
+        Command::Apply => live::apply(&read_spec()?),
+        Command::Verify { json } => live::verify(&read_spec()?, json),
+        Command::Clear => live::clear(),
+        Command::Hold { userns, socket } => live::hold(userns, socket),
     }
 }
 
-fn tell(differences: &[Difference]) -> anyhow::Result<Exit> {
-    for difference in differences {
-        writeln!(io::stdout(), "{difference}")?;
-    }
-    Ok(if differences.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Refused
-    })
-}
-
-/// More than a spec of full lists is: 64 KiB.
+/// Longer than a spec with full lists is.
 const SPEC_MAX: u64 = 65_536;
 
 fn read_spec() -> anyhow::Result<Spec> {
@@ -99,6 +104,23 @@ fn read_spec() -> anyhow::Result<Spec> {
     Ok(Spec::parse(&json)?)
 }
 
+fn say(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes())); // nowhere to tell that it could not be told
+}
+
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+fn exit_of(error: &anyhow::Error) -> Exit {
+    use netctl::kernel::KernelError;
+    if let Some(KernelError::Missing { .. }) = error.downcast_ref() {
+        Exit::Missing
+    } else if error.is::<SpecError>() {
+        Exit::Usage
+    } else {
+        Exit::Refused
+    }
+}
+
+#[cfg(not(all(feature = "kernel", target_os = "linux")))]
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<SpecError>() {
         Exit::Usage
@@ -107,6 +129,101 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
 }
 
-fn say(text: &str) {
-    drop(io::stderr().write_all(text.as_bytes())); // nowhere to tell that it could not be told
+#[cfg(all(feature = "kernel", target_os = "linux"))]
+mod live {
+    //! The commands that need a kernel.
+
+    use std::io::{self, Write};
+    use std::path::PathBuf;
+
+    use netctl::exit::Exit;
+    use netctl::hold::{self, Namespace, Options, Peer};
+    use netctl::kernel::{self, Difference};
+    use netctl::spec::Spec;
+
+    pub(super) fn apply(spec: &Spec) -> anyhow::Result<Exit> {
+        kernel::replace(spec)?;
+        verify(spec, false)
+    }
+
+    pub(super) fn verify(spec: &Spec, json: bool) -> anyhow::Result<Exit> {
+        let differences = kernel::verify(spec)?;
+        let lines: Vec<String> = differences.iter().map(Difference::to_string).collect();
+        let mut stdout = io::stdout();
+        if json {
+            let report =
+                serde_json::json!({ "v": 1, "enforced": lines.is_empty(), "differences": lines });
+            writeln!(stdout, "{report}")?;
+        } else {
+            for line in &lines {
+                writeln!(stdout, "{line}")?;
+            }
+        }
+        Ok(if lines.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Refused
+        })
+    }
+
+    pub(super) fn clear() -> anyhow::Result<Exit> {
+        kernel::clear()?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) fn hold(userns: bool, socket: Option<PathBuf>) -> anyhow::Result<Exit> {
+        let options = Options {
+            namespace: if userns {
+                Namespace::Own
+            } else {
+                Namespace::Inherited
+            },
+            peer: socket.map_or(Peer::Stdin, Peer::Path),
+        };
+        let mut stdout = io::stdout();
+        match hold::run(&options, &io::stdin(), &mut stdout) {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) => {
+                hold::tell(&mut stdout, &error.status())?;
+                Ok(error.exit())
+            }
+        }
+    }
+}
+
+#[cfg(not(all(feature = "kernel", target_os = "linux")))]
+mod live {
+    //! What stands in for the commands that need a kernel, in a build that has none.
+
+    use std::path::PathBuf;
+
+    use netctl::exit::Exit;
+    use netctl::spec::Spec;
+
+    pub(super) fn apply(_: &Spec) -> anyhow::Result<Exit> {
+        missing()
+    }
+
+    pub(super) fn verify(_: &Spec, _: bool) -> anyhow::Result<Exit> {
+        missing()
+    }
+
+    pub(super) fn clear() -> anyhow::Result<Exit> {
+        missing()
+    }
+
+    pub(super) fn hold(_: bool, _: Option<PathBuf>) -> anyhow::Result<Exit> {
+        missing()
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "stands where a command that can fail stands in other builds"
+    )]
+    fn missing() -> anyhow::Result<Exit> {
+        super::say(
+            "ocs-netctl: this build has no kernel part: build on Linux with the feature `kernel`\n",
+        );
+        Ok(Exit::Missing)
+    }
 }

@@ -36,6 +36,15 @@ impl Plan {
         Self { chains }
     }
 
+    /// The same as JSON, for programs: each rule's clause, and its text as `nft` has it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let chains: Vec<serde_json::Value> = self.chains.iter().map(Chain::to_json).collect();
+        let plan =
+            serde_json::json!({ "v": 1, "table": format!("inet {TABLE}"), "chains": chains });
+        format!("{plan:#}\n")
+    }
+
     /// The chains, in the order in which the kernel gets them.
     #[must_use]
     pub fn chains(&self) -> &[Chain] {
@@ -50,6 +59,24 @@ pub struct Chain {
     pub hook: Hook,
     /// The rules, in order.
     pub rules: Vec<Rule>,
+}
+
+impl Chain {
+    fn to_json(&self) -> serde_json::Value {
+        let rules: Vec<serde_json::Value> = self
+            .rules
+            .iter()
+            .map(|rule| serde_json::json!({ "clause": rule.clause, "rule": rule.to_string() }))
+            .collect();
+        serde_json::json!({
+            "name": self.hook.name(),
+            "type": self.hook.kind(),
+            "hook": self.hook.hook(),
+            "priority": self.hook.priority(),
+            "policy": self.hook.policy().to_string(),
+            "rules": rules,
+        })
+    }
 }
 
 /// Where in a packet's way a chain stands; each plan has at most one chain at each.

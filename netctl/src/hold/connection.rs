@@ -1,0 +1,165 @@
+//! The unix connection to the proxy: whole messages of JSON, with descriptors beside them.
+//!
+//! Not here: what the messages ask for (`dial`).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, sockopt,
+};
+
+use super::{HoldError, Sockets, sockets_message};
+use crate::protocol::Reply;
+
+/// Longest message: a spec with full lists is some 20 KiB.
+pub(super) const MESSAGE_MAX: usize = 65_536;
+
+/// A connected `SOCK_SEQPACKET` socket.
+#[derive(Debug)]
+pub(super) struct Connection(OwnedFd);
+
+impl Connection {
+    /// The descriptor, if it is a connection of the right kind.
+    pub(super) fn inherited(fd: OwnedFd) -> Result<Self, HoldError> {
+        let is_ours = sockopt::socket_domain(&fd) == Ok(AddressFamily::UNIX)
+            && sockopt::socket_type(&fd) == Ok(SocketType::SEQPACKET);
+        if is_ours {
+            Ok(Self(fd))
+        } else {
+            Err(failed(
+                "use standard input, which is no SOCK_SEQPACKET unix socket,",
+                Errno::NOTSOCK,
+            ))
+        }
+    }
+
+    /// The next message, waiting for it; nothing where the peer is gone. Descriptors that come along are not taken.
+    pub(super) fn receive(&self) -> Result<Option<Vec<u8>>, HoldError> {
+        let mut bytes = vec![0; MESSAGE_MAX];
+        let (read, whole) = loop {
+            match rustix::net::recv(&self.0, &mut bytes, RecvFlags::TRUNC) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                Err(errno) => return Err(failed("read a message", errno)),
+                Ok((read, length)) => break (read, length),
+            }
+        };
+        if whole > read {
+            return Err(failed(
+                "read a message longer than any of the contract",
+                Errno::MSGSIZE,
+            ));
+        }
+        bytes.truncate(read);
+        Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Hands the sockets over and closes our own.
+    pub(super) fn send_sockets(&self, sockets: Sockets) -> Result<(), HoldError> {
+        let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, fd)| fd.as_fd()).collect();
+        self.send(&sockets_message(&sockets), &descriptors)?;
+        drop(sockets); // the proxy's, from here on
+        Ok(())
+    }
+
+    pub(super) fn send(
+        &self,
+        reply: &Reply,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), HoldError> {
+        let bytes = serde_json::to_vec(reply).map_err(|error| HoldError::Connection {
+            what: "spell a message",
+            source: error.into(),
+        })?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(failed("send so many descriptors", Errno::MSGSIZE));
+        }
+        loop {
+            match rustix::net::sendmsg(
+                &self.0,
+                &[io::IoSlice::new(&bytes)],
+                &mut control,
+                SendFlags::NOSIGNAL,
+            ) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("send a message", errno)),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// More than the contract has names.
+const DESCRIPTORS_MAX: usize = 16;
+
+fn failed(what: &'static str, errno: Errno) -> HoldError {
+    HoldError::Connection {
+        what,
+        source: errno.into(),
+    }
+}
+
+/// A socket that waits for the proxy at a path, which goes when it does.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+/// Waits at `path`, where nothing may be yet; only the same user may connect (mode 0600).
+pub(super) fn listen(path: &Path) -> Result<Listener, HoldError> {
+    let listen = || -> rustix::io::Result<OwnedFd> {
+        let address = SocketAddrUnix::new(path)?;
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let bound = rustix::net::bind(&socket, &address);
+        rustix::process::umask(before);
+        bound?;
+        rustix::net::listen(&socket, 1)?;
+        Ok(socket)
+    };
+    let socket =
+        listen().map_err(|errno| failed("listen for the proxy at the path of --socket", errno))?;
+    Ok(Listener {
+        socket,
+        path: path.to_owned(),
+    })
+}
+
+impl Listener {
+    /// The first who comes; the path goes then, and nobody else can.
+    pub(super) fn accept(self) -> Result<Connection, HoldError> {
+        loop {
+            match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(errno) => return Err(failed("accept the proxy's connection", errno)),
+                Ok(fd) => return Ok(Connection(fd)),
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.path)); // whoever took it away did what we would have done
+    }
+}
