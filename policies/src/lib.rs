@@ -10,6 +10,8 @@ pub mod address;
 pub mod audit;
 mod compile;
 mod config;
+#[cfg(any(test, feature = "corpus"))]
+pub mod corpus;
 mod decide;
 mod explain;
 mod file;

@@ -47,9 +47,7 @@ impl Policy {
 
     /// Whether a name may lead to an address.
     fn passes(&self, answer: IpAddr, reach: Reach) -> bool {
-        let surroundings = &self.surroundings;
-        let ours = surroundings.own_addresses.contains(&answer)
-            || surroundings.host_addresses.contains(&answer);
+        let ours = self.surroundings.hold(answer);
         if address::is_public(answer) && !ours {
             return true;
         }

@@ -14,7 +14,7 @@ use crate::grant::{Grant, Kind};
 use crate::names::Names;
 use crate::pattern::Extent;
 use crate::special::{self, Special};
-use crate::{Config, Destination, Generation, Host, Mode, Port, Rule};
+use crate::{Config, Destination, Generation, Host, Mode, Port, Rule, address};
 
 /// What "the host" and "ourselves" mean, as addresses, when answers are screened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,20 @@ pub struct Surroundings {
     pub host_addresses: Vec<IpAddr>,
     /// The addresses of the machine, and of the proxy itself, that no name may lead to.
     pub own_addresses: Vec<IpAddr>,
+}
+
+impl Surroundings {
+    /// Whether an address is one of these, also when it is a v4 address inside a v6 one.
+    pub(crate) fn hold(&self, address: IpAddr) -> bool {
+        let one_of = |address: IpAddr| {
+            self.own_addresses.contains(&address) || self.host_addresses.contains(&address)
+        };
+        let inside = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => address::embedded(v6),
+        };
+        one_of(address) || inside.is_some_and(|inside| one_of(IpAddr::V4(inside)))
+    }
 }
 
 /// A compiled policy. Immutable; a reload makes another one.

@@ -71,7 +71,7 @@ impl Compiler {
                 Some(host) => out.push(EnvPassthrough { inside, host }),
                 None => {
                     let message = format!(
-                        "{} is no name of a variable of the host",
+                        "{} is no POSIX name of a variable of the host",
                         quoted(&scalar.text)
                     );
                     let bare = scalar.text.trim_start_matches('$').trim_matches(['{', '}']);
@@ -127,7 +127,7 @@ impl Compiler {
     fn variable(&mut self, place: Place, text: &str) -> Option<EnvName> {
         let Some(name) = EnvName::parse(text) else {
             let message = format!(
-                "{} is no name of a variable: letters, digits and `_`, no digit first",
+                "{} is no POSIX name of a variable: letters, digits and `_`, no digit first",
                 quoted(text)
             );
             self.error(place, message, corrected(text));

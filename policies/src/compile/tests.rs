@@ -157,7 +157,7 @@ network-mode: filterd
             "f:10:5: `.com` is too broad: names of everybody lie below it; write: .NAME.com",
             "f:11:5: `443` is a number, not a domain; write: host-ports: - 443",
             "f:13:3: `LD_PRELOAD` cannot be set in the box: it decides what code programs load",
-            "f:14:3: `a-b` is no name of a variable: letters, digits and `_`, no digit first; write: a_b:",
+            "f:14:3: `a-b` is no POSIX name of a variable: letters, digits and `_`, no digit first; write: a_b:",
             "f:16:3: `limits.memory` is not supported yet",
             "f:17:17: `limits.idle-timeout`: `10` is no time between 1ms and 168h; write: idle-timeout: 10s",
             "f:19:3: `agent.interface` is not supported yet",
