@@ -7,6 +7,8 @@ pub mod command;
 pub mod inside;
 pub mod model;
 pub mod order;
+pub mod project;
+pub mod rehearsal;
 pub mod run;
 pub mod spec;
 pub mod world;

@@ -1,7 +1,8 @@
 //! What a test may order of its world, and how its files are laid out.
 //!
 //! ```text
-//! DIR/home           becomes /home:  alice, root, bin (the programs under test), static (files that origins serve)
+//! DIR/home           becomes /home:  alice, root, bin (the programs under test), tools (the tests' own programs),
+//!                                    static (files that origins serve)
 //! DIR/tmp            becomes /tmp
 //! DIR/etc/*          become /etc/{passwd,group,resolv.conf,ssl/certs/ca-certificates.crt}
 //! ```
@@ -22,6 +23,8 @@ use crate::world::ORDINARY_ID;
 
 /// Where `ok.test` is.
 pub const OK_ADDRESS: &str = "11.22.33.10";
+/// The same, over IPv6.
+pub const OK_ADDRESS_V6: &str = "2a0f:ffff:11::10";
 /// Where `evil.test` is.
 pub const EVIL_ADDRESS: &str = "11.22.33.66";
 
@@ -42,7 +45,7 @@ impl Order {
     /// Never, while the addresses in this file are addresses.
     pub fn usual() -> Result<Self> {
         let zone = [
-            ("ok.test", &[OK_ADDRESS, "2a0f:ffff:11::10"][..]),
+            ("ok.test", &[OK_ADDRESS, OK_ADDRESS_V6][..]),
             ("w.test", &["11.22.33.11"]),
             ("*.w.test", &["11.22.33.11"]),
             ("evil.test", &[EVIL_ADDRESS]),
@@ -127,6 +130,7 @@ impl Order {
             "home/alice",
             "home/root",
             "home/bin",
+            "home/tools",
             "home/static",
             "tmp",
             "etc",
@@ -183,10 +187,16 @@ impl Order {
 
     /// Mounts that lie below our own `home` come first: the whole of it is then bound over `/home`.
     fn place_shown(&self, at: &Path) -> Result<Vec<Bind>> {
-        let mut binds = vec![Bind {
-            from: binaries::directory()?.to_owned(),
-            to: at.join("home/bin"),
-        }];
+        let mut binds = vec![
+            Bind {
+                from: binaries::directory()?.to_owned(),
+                to: at.join("home/bin"),
+            },
+            Bind {
+                from: binaries::ours()?,
+                to: at.join("home/tools"),
+            },
+        ];
         for Bind { from, to } in &self.shown {
             let to = at.join(to.strip_prefix("/").unwrap_or(to));
             fs::create_dir_all(&to).with_context(|| format!("make {}", to.display()))?;
