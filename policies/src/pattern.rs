@@ -171,7 +171,11 @@ fn refuse_foreign_forms(text: &str) -> Result<(), PatternError> {
         })
     };
     if text.is_empty() {
-        return error("the entry is empty", "");
+        let message = "the entry is empty".to_owned();
+        return Err(PatternError {
+            message,
+            write: None,
+        });
     }
     if let Some((_, rest)) = text.split_once("://") {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -196,7 +200,9 @@ fn star(text: &str, rest: &str) -> PatternError {
 
 fn glob(text: &str) -> PatternError {
     let rest = text.trim_start_matches(['*', '.']);
-    let write = Pattern::parse(&format!(".{rest}"), List::Whitelist).ok();
+    // A second `*` would lead here again, and again.
+    let bare = Some(format!(".{rest}")).filter(|bare| !bare.contains('*'));
+    let write = bare.and_then(|bare| Pattern::parse(&bare, List::Whitelist).ok());
     let message = if rest.is_empty() {
         "`*` would allow every host; list the names".to_owned()
     } else {

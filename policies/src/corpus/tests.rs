@@ -127,15 +127,15 @@ fn every_refused_file_is_refused_with_exactly_its_errors() {
         let expected = fs::read_to_string(path.with_extension("errors"))
             .unwrap_or_else(|error| panic!("{name} has no .errors: {error}"));
         let expected: Vec<&str> = expected.lines().collect();
-        assert!(!expected.is_empty(), "{name} expects nothing");
         let errors = errors_of(&path);
-        let good = errors.as_ref().is_ok_and(|errors| {
-            errors.len() == expected.len()
-                && errors
-                    .iter()
-                    .zip(&expected)
-                    .all(|((place, message), line)| matches(line, place, message))
-        });
+        let good = !expected.is_empty()
+            && errors.as_ref().is_ok_and(|errors| {
+                errors.len() == expected.len()
+                    && errors
+                        .iter()
+                        .zip(&expected)
+                        .all(|((place, message), line)| matches(line, place, message))
+            });
         if !good {
             writeln!(
                 wrong,
