@@ -192,8 +192,7 @@ const TEREDO: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0,
 /// 6to4. RFC 3056 section 2
 const SIX_TO_FOUR: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
 
-/// Where clouds answer a machine's questions about itself, credentials included. A range never lists them, only the
-/// very address does.
+/// Where clouds answer a machine's questions about itself, credentials included. No list opens them to a name.
 pub const METADATA: [IpAddr; 10] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba Cloud
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)), // Azure's wire server: a public address by the registry

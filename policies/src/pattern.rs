@@ -182,6 +182,13 @@ fn refuse_foreign_forms(text: &str) -> Result<(), PatternError> {
         let host = authority.rsplit('@').next().unwrap_or(authority);
         return error("a URL stands where a domain belongs", host);
     }
+    if text.parse::<ipnet::IpNet>().is_ok() {
+        let message = format!("`{text}` is a range of addresses; the lists of domains hold names");
+        return Err(PatternError {
+            message,
+            write: Some(format!("private-addresses: - {text}")),
+        });
+    }
     if let Some((host, _)) = text.split_once('/') {
         return error("a path stands where a domain belongs", host);
     }

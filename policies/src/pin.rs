@@ -61,12 +61,10 @@ impl Policy {
         }
     }
 
-    /// Whether `private-addresses` lists an address. A range does not list the metadata service inside it.
+    /// Whether `private-addresses` lists an address; it never lists a metadata service.
     fn listed(&self, answer: IpAddr) -> bool {
-        let alone = address::is_metadata(answer);
-        self.private.iter().any(|(net, _)| {
-            net.contains(&answer) && (!alone || net.prefix_len() == net.max_prefix_len())
-        })
+        let nets = &self.private;
+        !address::is_metadata(answer) && nets.iter().any(|(net, _)| net.contains(&answer))
     }
 
     /// Compares the SNI of a ClientHello with the permit's destination. `None` is a ClientHello without SNI.

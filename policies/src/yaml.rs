@@ -134,7 +134,6 @@ pub(crate) fn read(text: &str) -> Reading {
     options.disallow_directives = true;
     options.emit_anchor_events = true;
     options.emit_unresolved_aliases = true;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for event in Parser::new_from_str_with_options(text, options) {
         let ended = match event {
             Ok((event, span)) => builder.event(event, &span),
@@ -183,32 +182,25 @@ impl Builder {
 
     fn event(&mut self, event: Event<'_>, span: &Span) -> Ended {
         let place = Place::of(span);
-        if event.tag().is_some() {
+        let tagged = event.tag().is_some();
+        if tagged {
             let at = span
                 .tag_start
                 .map_or(place, |tag| Place::new(tag.line(), tag.col()));
-            self.mistake(
-                at,
-                "tags (`!`) are not allowed; a value that starts with `!` needs quotes",
-                None,
-            );
+            let message = "tags (`!`) are not allowed; a value that starts with `!` needs quotes";
+            self.mistake(at, message, None);
         }
         match event {
             Event::DocumentStart(..) => return self.document(place),
             Event::Anchor(_, name) => {
                 let name = quoted(&name);
-                self.mistake(
-                    place,
-                    format!("anchors (`&`) are not allowed: {name}; write the value itself"),
-                    None,
-                );
+                let message =
+                    format!("anchors (`&`) are not allowed: {name}; write the value itself");
+                self.mistake(place, message, None);
             }
             Event::Alias(_) => {
-                self.mistake(
-                    place,
-                    "aliases (`*`) are not allowed; write the value itself",
-                    None,
-                );
+                let message = "aliases (`*`) are not allowed; write the value itself";
+                self.mistake(place, message, None);
                 self.put(Node {
                     place,
                     kind: Kind::Broken,
@@ -221,6 +213,11 @@ impl Builder {
                     kind: Kind::Broken,
                 });
             }
+            // What a tag would have made of it nobody asks: one mistake is enough.
+            Event::Scalar(..) if tagged => self.put(Node {
+                place,
+                kind: Kind::Broken,
+            }),
             Event::Scalar(text, style, _, _) => {
                 let plain = style == ScalarStyle::Plain;
                 // An absent value comes as a `~` that stands nowhere.
@@ -238,12 +235,14 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.leave(),
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             // What a later version of the reader may know and we do not.
-            _ => {
-                self.mistake(place, "not understood", None);
-                return Ended::Yes;
-            }
+            _ => return self.unknown(place),
         }
         Ended::No
+    }
+
+    fn unknown(&mut self, place: Place) -> Ended {
+        self.mistake(place, "not understood", None);
+        Ended::Yes
     }
 
     fn document(&mut self, place: Place) -> Ended {

@@ -92,60 +92,83 @@ fn corrected_port(text: &str) -> Option<String> {
 }
 
 fn llm_endpoint(text: &str, rule: Rule) -> Result<LlmEndpoint, Wrong> {
-    let shown = quoted(text);
     let (scheme, default, rest) = match text.split_once("://") {
         Some(("http", rest)) => (Scheme::Http, Port::HTTP, rest),
         Some(("https", rest)) => (Scheme::Https, Port::HTTPS, rest),
         Some(_) => {
-            return Err((
-                format!("{shown}: the scheme is neither http nor https"),
-                None,
-            ));
+            let message = format!("{}: the scheme is neither http nor https", quoted(text));
+            return Err((message, None));
         }
         None => {
-            let url = format!("http://{text}");
-            let write = llm_endpoint(&url, rule)
-                .ok()
-                .map(|endpoint| format!("- {endpoint}"));
-            return Err((format!("{shown} is no URL"), write));
+            let url = llm_endpoint(&format!("http://{text}"), rule).ok();
+            let write = url.map(|endpoint| format!("- {endpoint}"));
+            return Err((format!("{} is no URL", quoted(text)), write));
         }
     };
+    if let Some(at) = rest.find(['?', '#']) {
+        let bare = rest.get(..at).unwrap_or("");
+        let message = format!(
+            "{}: a model server's URL has no query or fragment",
+            quoted(text)
+        );
+        return Err((message, Some(format!("- {}://{bare}", scheme.code()))));
+    }
     let (authority, path) = match rest.find('/') {
         Some(at) => rest.split_at_checked(at).unwrap_or((rest, "")),
         None => (rest, ""),
     };
-    if let Some(at) = rest.find(['?', '#']) {
-        let bare = rest.get(..at).unwrap_or("");
-        let write = Some(format!("- {}://{bare}", scheme.code()));
-        return Err((
-            format!("{shown}: a model server's URL has no query or fragment"),
-            write,
-        ));
-    }
+    let destination = Destination::parse_authority(authority, Some(default)).map_err(|error| {
+        (
+            format!("{}: {error}", quoted(text)),
+            without_user(text, error),
+        )
+    })?;
+    let path = path.to_owned();
+    let endpoint = LlmEndpoint {
+        scheme,
+        destination,
+        path,
+        rule,
+    };
+    refuse_model_server(text, &endpoint)?;
+    Ok(endpoint)
+}
+
+/// What parses, and is no model server all the same.
+fn refuse_model_server(text: &str, endpoint: &LlmEndpoint) -> Result<(), Wrong> {
+    let LlmEndpoint {
+        scheme,
+        destination,
+        path,
+        rule: _,
+    } = endpoint;
+    let shown = quoted(text);
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err((
             format!("{shown}: the path has a character that no URL has"),
             None,
         ));
     }
-    let destination = Destination::parse_authority(authority, Some(default))
-        .map_err(|error| (format!("{shown}: {error}"), without_user(text, error)))?;
+    let digits = path.strip_prefix('/').filter(|rest| !rest.is_empty());
+    let range = digits.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    if range && matches!(destination.host, Host::Address(_)) {
+        return Err((
+            format!("{shown} is a range of addresses; a model server has one"),
+            None,
+        ));
+    }
     if let Some(why) = unlistable(&destination.host) {
         let url = format!(
             "- {}://docker.host:{}{path}",
             scheme.code(),
             destination.port
         );
-        let write = (why == SANDBOX_ITSELF).then_some(url);
-        return Err((format!("{shown} is {why}"), write));
+        return Err((
+            format!("{shown} is {why}"),
+            (why == SANDBOX_ITSELF).then_some(url),
+        ));
     }
-    let path = path.to_owned();
-    Ok(LlmEndpoint {
-        scheme,
-        destination,
-        path,
-        rule,
-    })
+    Ok(())
 }
 
 /// The URL without user information; a credential does not belong into this file.
@@ -225,6 +248,12 @@ fn private_address(text: &str) -> Result<IpNet, Wrong> {
     if net.prefix_len() < widest {
         return Err((
             format!("{shown} is too broad; list the networks that are meant"),
+            None,
+        ));
+    }
+    if net.prefix_len() == net.max_prefix_len() && address::is_metadata(net.addr()) {
+        return Err((
+            format!("{shown} is a cloud's metadata service, which no name may lead to"),
             None,
         ));
     }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::yaml::{Kind, Node, Place, Scalar, quoted};
-use crate::{Agent, Config, ConfigError, Limits, Mode, Rule, SandboxName, Tool, Warning};
+use crate::{Agent, Config, ConfigError, EnvName, Limits, Mode, Rule, SandboxName, Tool, Warning};
 
 /// Keys of the contract whose effect is not built yet. A line goes away with the commit that builds it.
 const NOT_YET: [&str; 5] = [
@@ -234,11 +234,8 @@ impl Compiler {
             Kind::Scalar(scalar) if scalar.is_null() => return Some(Vec::new()),
             Kind::Broken => return None,
             Kind::List(_) | Kind::Scalar(_) => {
-                self.error(
-                    node.place,
-                    format!("{what} must be a map of `key: value` lines"),
-                    None,
-                );
+                let message = format!("{what} must be a map of `key: value` lines");
+                self.error(node.place, message, corrected_pair(what, &node.kind));
                 return None;
             }
         };
@@ -277,8 +274,8 @@ impl Compiler {
                     .collect();
             }
             Kind::Scalar(scalar) => {
-                let write =
-                    Some(format!("{key}: [{}]", scalar.text)).filter(|_| scalar.text.len() < 80);
+                let short = scalar.text.len() < 80 && !scalar.text.contains(['\n', '\r']);
+                let write = short.then(|| format!("{key}: [{}]", scalar.text));
                 self.error(node.place, format!("`{key}` is a list"), write);
             }
             Kind::Map(_) => {
@@ -337,6 +334,29 @@ fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&
     let near = |word: &str| strsim::osa_distance(text, word);
     let best = words.into_iter().min_by_key(|word| near(word))?;
     (near(best) <= 2.max(best.len() / 4)).then_some(best)
+}
+
+/// The first line of a map that was written as a list or a word.
+fn corrected_pair(what: &str, kind: &Kind) -> Option<String> {
+    let first = match kind {
+        Kind::Scalar(scalar) => scalar,
+        Kind::List(items) => match items.first().map(|item| &item.kind) {
+            Some(Kind::Scalar(scalar)) => scalar,
+            Some(Kind::Broken | Kind::List(_) | Kind::Map(_)) | None => return None,
+        },
+        Kind::Broken | Kind::Map(_) => return None,
+    };
+    let name = |text: &str| EnvName::parse(text);
+    match what {
+        "`agent`" => Some(format!("tool: {}", first.text))
+            .filter(|text| text.len() < 80 && !text.contains('\n')),
+        "`env`" => {
+            let (key, value) = first.text.split_once('=')?;
+            name(key).map(|key| format!("{key}: {value}"))
+        }
+        "`env-passthrough`" => name(&first.text).map(|name| format!("{name}: {name}")),
+        _ => None,
+    }
 }
 
 /// The name that somebody meant: what a sandbox name may have, the rest turned into `-`.

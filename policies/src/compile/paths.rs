@@ -96,8 +96,11 @@ impl Compiler {
 /// Why a text is no path that can be judged, and the corrected one.
 fn malformed(text: &str) -> Option<(String, Option<String>)> {
     let home_of_another = text.starts_with('~') && text != "~" && !text.starts_with("~/");
-    if home_of_another || !(text.starts_with('/') || text.starts_with('~')) || text.contains('\0') {
+    if home_of_another || !(text.starts_with('/') || text.starts_with('~')) {
         return Some(("a path is absolute, or starts with `~/`".to_owned(), None));
+    }
+    if text.contains(char::is_control) {
+        return Some(("it has a control character".to_owned(), None));
     }
     if text.contains('$') {
         return Some(("variables are not expanded; `~/` is".to_owned(), None));
