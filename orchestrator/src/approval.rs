@@ -96,6 +96,12 @@ impl Snapshot {
         hook.map(|hook| hook.content.as_slice())
     }
 
+    /// Every file as a change from nothing.
+    #[must_use]
+    pub fn as_new(&self) -> Vec<Change> {
+        self.files.iter().map(new).collect()
+    }
+
     /// SHA-256, hex, of every control file's name, mode and hash: what `--hash` pins.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -240,18 +246,8 @@ pub fn settle(
             console.note(format_args!(
                 "first use of this project, and its hook {HOOK_FILE} runs on this host:"
             ));
-            for file in snapshot.files.iter().filter(|file| file.name == HOOK_FILE) {
-                let after = Side {
-                    content: Some(file.content.clone()),
-                    executable: file.executable,
-                };
-                let change = Change {
-                    name: file.name.clone(),
-                    before: None,
-                    after: Some(after),
-                };
-                diff::show(&[change], console);
-            }
+            let hook = snapshot.files.iter().filter(|file| file.name == HOOK_FILE);
+            diff::show(&hook.map(new).collect::<Vec<Change>>(), console);
             "run it, and approve the control files as they are?"
         }
         Approval::Changed(changes) => {
@@ -305,6 +301,18 @@ impl Lock {
             Some(file) => Err(damaged(format!("the hash of {:?} is none", file.name))),
             None => Ok(Some(lock)),
         }
+    }
+}
+
+fn new(file: &ControlFile) -> Change {
+    let after = Some(Side {
+        content: Some(file.content.clone()),
+        executable: file.executable,
+    });
+    Change {
+        name: file.name.clone(),
+        before: None,
+        after,
     }
 }
 

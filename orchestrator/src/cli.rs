@@ -4,11 +4,36 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+mod policy;
+
+pub use policy::{
+    ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
+};
+
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: [&str; 21] = [
-    "init", "policy", "audit", "doctor", "start", "stop", "status", "list", "logs", "tui", "web",
-    "web-auth", "terminal", "build", "versions", "task", "mcp", "verify", "reset", "compose",
+pub const NOT_BUILT: [&str; 22] = [
+    "init",
+    "audit",
+    "doctor",
+    "start",
+    "stop",
+    "status",
+    "list",
+    "logs",
+    "tui",
+    "web",
+    "web-auth",
+    "terminal",
+    "build",
+    "versions",
+    "task",
+    "mcp",
+    "verify",
+    "reset",
+    "compose",
     "approve",
+    "policy reload",
+    "policy suggest",
 ];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
@@ -43,6 +68,9 @@ pub struct Cli {
 pub enum Command {
     /// Run any command behind the fence
     Run(RunArgs),
+    /// Check, explain and approve what may go out
+    #[command(subcommand, arg_required_else_help = true)]
+    Policy(PolicyCommand),
     /// The inner half of `run`; started by ocs itself.
     #[command(hide = true)]
     BoxEnter(BoxEnterArgs),
@@ -98,6 +126,17 @@ pub enum Mode {
     Observe,
 }
 
+impl From<Mode> for policies::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::None => Self::None,
+            Mode::Restricted => Self::Restricted,
+            Mode::Filtered => Self::Filtered,
+            Mode::Observe => Self::Observe,
+        }
+    }
+}
+
 /// `ocs box-enter`.
 #[derive(Args, Debug)]
 pub struct BoxEnterArgs {
@@ -123,29 +162,43 @@ pub enum NotACommand {
 /// There is no command to run; see [`NotACommand`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, NotACommand> {
     let arguments = translated(arguments);
-    let not_built = NOT_BUILT.map(|name| {
-        let rest = clap::Arg::new("rest")
-            .num_args(0..)
-            .trailing_var_arg(true)
-            .allow_hyphen_values(true);
-        clap::Command::new(name)
-            .hide(true)
-            .disable_help_flag(true)
-            .arg(rest)
-    });
-    let found = Cli::command()
-        .subcommands(not_built)
+    let definition = NOT_BUILT.into_iter().fold(Cli::command(), with_placeholder);
+    let found = definition
         .try_get_matches_from(arguments)
         .map_err(|error| answer(&error))?;
-    if let Some(name) = found
-        .subcommand_name()
-        .filter(|name| NOT_BUILT.contains(name))
-    {
+    if let Some(name) = NOT_BUILT.into_iter().find(|name| is_chosen(name, &found)) {
         return Err(NotACommand::NotBuilt(name.to_owned()));
     }
     Cli::from_arg_matches(&found)
         .map(|cli| cli.command)
         .map_err(|error| answer(&error))
+}
+
+/// Adds a command that takes anything and is in no help text; `policy reload` is one of `policy`.
+fn with_placeholder(definition: clap::Command, name: &'static str) -> clap::Command {
+    let rest = clap::Arg::new("rest")
+        .num_args(0..)
+        .trailing_var_arg(true)
+        .allow_hyphen_values(true);
+    let placeholder = |name| {
+        let command = clap::Command::new(name).hide(true);
+        command.disable_help_flag(true).arg(rest)
+    };
+    match name.split_once(' ') {
+        Some((above, name)) => {
+            definition.mut_subcommand(above, |command| command.subcommand(placeholder(name)))
+        }
+        None => definition.subcommand(placeholder(name)),
+    }
+}
+
+fn is_chosen(name: &str, found: &clap::ArgMatches) -> bool {
+    let mut found = Some(found);
+    name.split(' ').all(|word| {
+        let chosen = found.and_then(clap::ArgMatches::subcommand);
+        found = chosen.map(|(_, below)| below);
+        chosen.is_some_and(|(name, _)| name == word)
+    })
 }
 
 fn answer(error: &clap::Error) -> NotACommand {

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io::{self, BufRead, Write};
 
+use serde::Serialize;
+
 use crate::exit::{Exit, Failure};
 use crate::world::{Colour, Terminal};
 
@@ -51,6 +53,17 @@ impl<'a> Console<'a> {
     /// stdout cannot be written to.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.out.write_all(bytes).map_err(output_failed)
+    }
+
+    /// One JSON document on a line of its own, to stdout. What is beyond printable ASCII is escaped: a reader's terminal is
+    /// fed no control or bidirectional character.
+    ///
+    /// # Errors
+    /// stdout cannot be written to.
+    pub fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::new(Exit::No, "write JSON").because(error))?;
+        self.line(ascii_json(&text))
     }
 
     /// Hands everything written so far to stdout's reader.
@@ -202,6 +215,21 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
+/// The same JSON in printable ASCII: beyond it there are only characters of strings.
+fn ascii_json(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_ascii() && character != '\u{7f}' {
+            ascii.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            ascii.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    ascii
+}
+
 /// A reader that went away (`ocs audit query | head`) is marked by its own exit, and is not worth a message.
 fn output_failed(error: io::Error) -> Failure {
     Failure::new(Exit::No, "write to stdout").because(error)
@@ -266,6 +294,17 @@ pub(crate) mod tests {
             (out.as_str(), err.as_str()),
             ("\u{1b}[31mno\u{1b}[0m\n", "no\n")
         );
+    }
+
+    #[test]
+    fn a_document_is_one_line_of_ascii_that_means_the_same() {
+        let hostile = "\u{1b}[2J\u{202e}\u{7f}\n\u{1f600}\"";
+        let (_, out, _) = captured("", Terminal::default(), |console| {
+            console.document(&hostile).unwrap();
+        });
+        let expected = "\"\\u001b[2J\\u202e\\u007f\\n\\ud83d\\ude00\\\"\"\n";
+        assert_eq!(out, expected);
+        assert_eq!(serde_json::from_str::<String>(&out).unwrap(), hostile);
     }
 
     #[test]

@@ -34,7 +34,9 @@ pub fn text(changes: &[Change]) -> String {
         })
 }
 
-fn lines(change: &Change) -> Vec<(Option<Style>, String)> {
+/// The lines of one change, each with the style that it has on a terminal.
+#[must_use]
+pub fn lines(change: &Change) -> Vec<(Option<Style>, String)> {
     let name = escaped(&change.name);
     let mut lines = vec![
         (

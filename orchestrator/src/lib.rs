@@ -21,5 +21,6 @@ pub mod project;
 pub mod sandbox_id;
 pub mod world;
 
+mod policy_cmd;
 mod run;
 mod teardown;
