@@ -11,10 +11,9 @@ pub use policy::{
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: [&str; 22] = [
+pub const NOT_BUILT: &[&str] = &[
     "init",
     "audit",
-    "doctor",
     "start",
     "stop",
     "status",
@@ -71,6 +70,11 @@ pub enum Command {
     /// Check, explain and approve what may go out
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),
+    /// Say what this machine can do, and what to type where something is missing
+    Doctor(DoctorArgs),
+    /// The inner half of `doctor`; started by ocs itself.
+    #[command(hide = true)]
+    ProbeNamespaces,
     /// The inner half of `run`; started by ocs itself.
     #[command(hide = true)]
     BoxEnter(BoxEnterArgs),
@@ -145,6 +149,15 @@ pub struct BoxEnterArgs {
     pub rest: Vec<OsString>,
 }
 
+/// `ocs doctor`.
+#[derive(Args, Debug)]
+#[command(after_help = "Exit codes: 0 ocs run works here, 69 something that it needs is missing.")]
+pub struct DoctorArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What was typed is not a command to run: help, a version, or a mistake.
 #[derive(Debug)]
 pub enum NotACommand {
@@ -162,11 +175,18 @@ pub enum NotACommand {
 /// There is no command to run; see [`NotACommand`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, NotACommand> {
     let arguments = translated(arguments);
-    let definition = NOT_BUILT.into_iter().fold(Cli::command(), with_placeholder);
+    let definition = NOT_BUILT
+        .iter()
+        .copied()
+        .fold(Cli::command(), with_placeholder);
     let found = definition
         .try_get_matches_from(arguments)
         .map_err(|error| answer(&error))?;
-    if let Some(name) = NOT_BUILT.into_iter().find(|name| is_chosen(name, &found)) {
+    if let Some(name) = NOT_BUILT
+        .iter()
+        .copied()
+        .find(|name| is_chosen(name, &found))
+    {
         return Err(NotACommand::NotBuilt(name.to_owned()));
     }
     Cli::from_arg_matches(&found)

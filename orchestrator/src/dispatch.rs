@@ -10,6 +10,8 @@ use crate::world::World;
 /// What the command could not do, with the code to end with.
 pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
     match command {
+        Command::Doctor(args) => crate::doctor::run(args, world, console),
+        Command::ProbeNamespaces => crate::doctor::probe(console),
         Command::Policy(command) => crate::policy_cmd::run(command, world, console),
         Command::Run(args) => crate::run::run(args, world, console),
         Command::BoxEnter(_) => Err(not_built("box-enter")),

@@ -139,10 +139,6 @@ impl Call {
     ///
     /// # Errors
     /// It could not be started, took too long, or could not be read from.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "`ocs doctor` is its first caller")
-    )]
     pub(crate) fn run(&self, limit: Duration) -> Result<Ended, SpawnError> {
         self.run_until(None, Some(limit))
     }
@@ -226,7 +222,8 @@ impl Call {
             let more = match &mut stdout {
                 Some(pipe) => read_some(pipe, &mut output).map_err(failed)?,
                 None => {
-                    std::thread::sleep(Duration::from_millis(TICK_MS.into()));
+                    // A program that closed its output is about to end.
+                    std::thread::sleep(Duration::from_millis(1));
                     More::Later
                 }
             };

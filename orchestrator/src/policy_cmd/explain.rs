@@ -35,7 +35,7 @@ pub(super) fn run(
     let policy = config.policy(args.mode.map(Into::into), surroundings);
     let explanation = policy.explain(&request);
     if args.json {
-        console.document(&explanation.request.destination.to_string())?;
+        console.document(&explanation.to_json())?;
     } else {
         for line in explanation.to_string().lines() {
             console.line(escaped(line))?;
