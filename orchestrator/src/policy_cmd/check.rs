@@ -111,7 +111,7 @@ fn say(errors: &[ConfigError], warnings: &[Warning], console: &mut Console<'_>) 
         let label = console.styled_note(Style::Bad, "error:");
         console.note(format_args!("{label} {}", escaped(&error.to_string())));
     }
-    for warning in warnings {
+    for Warning(warning) in warnings {
         let label = console.styled_note(Style::Warn, "warning:");
         console.note(format_args!("{label} {}", escaped(&warning.to_string())));
     }

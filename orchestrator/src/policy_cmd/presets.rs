@@ -3,13 +3,13 @@ use policies::presets::{self, Preset};
 use serde::Serialize;
 
 use crate::cli::{PresetsArgs, SchemaArgs};
-use crate::console::{Console, Style};
+use crate::console::{Console, Style, escaped};
 use crate::exit::{Exit, Failure};
 
 /// One preset as `--json` shows it.
 #[derive(Serialize)]
 struct Document {
-    name: &'static str,
+    name: String,
     description: String,
     hosts: Vec<Host>,
 }
@@ -27,28 +27,21 @@ struct Host {
 pub(super) fn run(args: &PresetsArgs, console: &mut Console<'_>) -> Result<Exit, Failure> {
     match &args.name {
         Some(name) => {
-            let preset = presets::get(name).ok_or_else(|| unknown(name))?;
+            let preset = find(name)?;
             if args.json {
                 console.document(&document(preset))?;
             } else {
                 show(&preset, console)?;
             }
         }
-        None if args.json => {
-            let all: Vec<Document> = presets::names()
-                .filter_map(presets::get)
-                .map(document)
-                .collect();
-            console.document(&all)?;
-        }
         None => {
-            let width = presets::names().map(str::len).max().unwrap_or_default();
-            for preset in presets::names().filter_map(presets::get) {
-                let name = console.styled(Style::Bold, format!("{:<width$}", preset.name));
-                console.line(format_args!(
-                    "{name}  {}",
-                    first_sentence(&preset.description)
-                ))?;
+            let all = presets::names()
+                .map(find)
+                .collect::<Result<Vec<Preset>, Failure>>()?;
+            if args.json {
+                console.document(&all.into_iter().map(document).collect::<Vec<Document>>())?;
+            } else {
+                list(&all, console)?;
             }
         }
     }
@@ -67,33 +60,59 @@ pub(super) fn schema(args: &SchemaArgs, console: &mut Console<'_>) -> Result<Exi
     console.line(format_args!("{schema:#}")).map(|()| Exit::Ok)
 }
 
-/// The failure for a name that is no preset, with the nearest that is.
-pub(crate) fn unknown(name: &str) -> Failure {
-    Failure::usage(format!(
-        "there is no preset `{}`",
-        crate::console::escaped(name)
-    ))
-    .next("ocs policy presets")
+/// The preset of that name.
+///
+/// # Errors
+/// There is none (exit 64), or it is broken, which is a fault of ours.
+pub(crate) fn find(name: &str) -> Result<Preset, Failure> {
+    match presets::get(name) {
+        Some(Ok(preset)) => Ok(preset),
+        Some(Err(broken)) => Err(Failure::of(Exit::No, &broken)),
+        None => Err(
+            Failure::usage(format!("there is no preset `{}`", escaped(name)))
+                .next("ocs policy presets"),
+        ),
+    }
+}
+
+fn list(all: &[Preset], console: &mut Console<'_>) -> Result<(), Failure> {
+    let width = all
+        .iter()
+        .map(|preset| preset.name.len())
+        .max()
+        .unwrap_or_default();
+    for preset in all {
+        let name = console.styled(Style::Bold, format!("{:<width$}", preset.name));
+        console.line(format_args!(
+            "{name}  {}",
+            first_sentence(&preset.description)
+        ))?;
+    }
+    Ok(())
 }
 
 fn show(preset: &Preset, console: &mut Console<'_>) -> Result<(), Failure> {
-    let name = console.styled(Style::Bold, preset.name);
+    let name = console.styled(Style::Bold, &preset.name);
     console.line(format_args!("{name}: {}", preset.description))?;
-    let width = preset
-        .hosts
-        .iter()
-        .map(|host| host.pattern.len())
+    let hosts = || {
+        preset
+            .hosts
+            .iter()
+            .map(|host| (host.pattern.to_string(), &host.reason))
+    };
+    let width = hosts()
+        .map(|(pattern, _)| pattern.len())
         .max()
         .unwrap_or_default();
-    for host in &preset.hosts {
-        console.line(format_args!("  {:<width$}  {}", host.pattern, host.reason))?;
+    for (pattern, reason) in hosts() {
+        console.line(format_args!("  {pattern:<width$}  {reason}"))?;
     }
     Ok(())
 }
 
 fn document(preset: Preset) -> Document {
     let host = |host: presets::PresetHost| Host {
-        host: host.pattern,
+        host: host.pattern.to_string(),
         reason: host.reason,
     };
     Document {
