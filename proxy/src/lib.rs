@@ -16,6 +16,8 @@ mod dial;
 pub mod dial_in;
 pub mod dns_serve;
 pub mod dns_stub;
+#[cfg(test)]
+mod fake_dns;
 mod flow;
 mod forward;
 mod framing;
@@ -45,4 +47,5 @@ pub mod synthetic;
 mod tally;
 mod transparent;
 mod tunnel;
+mod upstream;
 mod wire;
