@@ -9,8 +9,9 @@ use crate::pattern::{List, Pattern};
 use crate::yaml::{self, Kind, Node};
 use crate::{Rule, SandboxName};
 
-/// Every preset: its name and the text of its file, sorted by name.
-const BUNDLED: [(&str, &str); 0] = [];
+mod bundled;
+
+use bundled::BUNDLED;
 
 /// A bundled list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,3 +162,6 @@ fn text_of(node: &Node) -> Option<&str> {
         Kind::Scalar(_) | Kind::Broken | Kind::List(_) | Kind::Map(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
