@@ -11,9 +11,10 @@
 //! Clauses: P3, P5.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use crate::special::{self, Special};
-use crate::{Destination, DnsName, Host, HostError, Port};
+use crate::{Destination, DnsName, Host, HostError, Port, yaml};
 
 /// One entry of a domain list. Shown in its canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -182,6 +183,13 @@ fn refuse_foreign_forms(text: &str) -> Result<(), PatternError> {
         let host = authority.rsplit('@').next().unwrap_or(authority);
         return error("a URL stands where a domain belongs", host);
     }
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        let message = format!("`{text}` is an address; the lists of domains hold names");
+        return Err(PatternError {
+            message,
+            write: Some(format!("tcp-endpoints: - \"[{address}]:443\"")),
+        });
+    }
     if text.parse::<ipnet::IpNet>().is_ok() {
         let message = format!("`{text}` is a range of addresses; the lists of domains hold names");
         return Err(PatternError {
@@ -236,7 +244,7 @@ fn name_and_port(text: &str, rest: &str) -> Result<(DnsName, Option<Port>), Patt
             port: _,
         }) => Err(PatternError {
             message: format!("`{text}` is an address; the lists of domains hold names"),
-            write: Some(format!("tcp-endpoints: - {}", with_port(rest))),
+            write: Some(format!("tcp-endpoints: - {}", yaml::item(&with_port(rest)))),
         }),
         Err(HostError::Brackets) => Err(PatternError {
             message: format!("`{text}`: {}", HostError::Brackets),

@@ -3,7 +3,7 @@
 //! Not responsible for judging (`decide.rs`, `pin.rs`).
 //! Clauses: P1, P2.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::hex;
 use crate::grant::{Grant, Kind};
 use crate::names::Names;
-use crate::pattern::Extent;
+use crate::pattern::{Extent, Pattern};
 use crate::special::{self, Special};
 use crate::{Config, Destination, Generation, Host, Mode, Port, Rule, address};
 
@@ -52,8 +52,8 @@ pub struct Policy {
     pub(crate) deny: Names<Refusal>,
     /// What allows a literal address, by that very address and port.
     pub(crate) addresses: HashMap<Destination, Vec<Grant>>,
-    /// What allows a port of the host.
-    pub(crate) host: HashMap<Port, Vec<Grant>>,
+    /// What allows a port of the host; ordered, so that of several the same is always named.
+    pub(crate) host: BTreeMap<Port, Vec<Grant>>,
     /// What a name may lead to besides public addresses.
     pub(crate) private: Vec<(IpNet, Rule)>,
 }
@@ -79,17 +79,17 @@ impl Config {
             allow: Names::new(),
             deny: Names::new(),
             addresses: HashMap::new(),
-            host: HashMap::new(),
+            host: BTreeMap::new(),
             private: self.private_addresses.clone(),
         };
-        for (pattern, rule) in &self.allow {
+        for (pattern, rule) in narrowest_first(&self.allow) {
             let kind = Kind::List(pattern.extent, pattern.port);
             let rule = rule.clone();
             policy
                 .allow
                 .insert(pattern.name.clone(), Grant { kind, rule });
         }
-        for (pattern, rule) in &self.deny {
+        for (pattern, rule) in narrowest_first(&self.deny) {
             let refusal = Refusal {
                 extent: pattern.extent,
                 port: pattern.port,
@@ -161,6 +161,14 @@ impl Config {
         }
         out
     }
+}
+
+/// The entries in the order in which they are compiled: of those under one name the last compiled is walked first, and
+/// the last walked is the rule. So the narrowest comes first here, and the order of the file decides nothing.
+fn narrowest_first(entries: &[(Pattern, Rule)]) -> Vec<&(Pattern, Rule)> {
+    let mut sorted: Vec<_> = entries.iter().collect();
+    sorted.sort_by_key(|(pattern, _)| (pattern.extent == Extent::Below, pattern.port.is_none()));
+    sorted
 }
 
 impl Policy {

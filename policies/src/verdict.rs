@@ -313,12 +313,13 @@ impl fmt::Display for Suggestion {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HostPort(port) => write!(f, "{port}"),
-            Self::Llm(destination) => write!(f, "http://{destination}/v1"),
-            Self::Tcp(destination) => write!(f, "{destination}"),
-            Self::Whitelist(name) => write!(f, "{name}"),
-            Self::WhitelistPort(name, port) => write!(f, "{name}:{port}"),
-        }
+        let text = match self {
+            Self::HostPort(port) => return write!(f, "{port}"),
+            Self::Llm(destination) => format!("http://{destination}/v1"),
+            Self::Tcp(destination) => destination.to_string(),
+            Self::Whitelist(name) => name.to_string(),
+            Self::WhitelistPort(name, port) => format!("{name}:{port}"),
+        };
+        f.write_str(&crate::yaml::item(&text))
     }
 }

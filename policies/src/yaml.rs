@@ -5,6 +5,8 @@
 //! Not responsible for what keys and values mean (`compile/`).
 //! Clauses: P9.
 
+use std::borrow::Cow;
+
 use serde_yaml::{Event, Options, Parser, ScalarStyle, ScanError, Span};
 
 /// The deepest nesting of any valid file is 3: a list in a map in the file.
@@ -338,6 +340,19 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     out.push('`');
     out
+}
+
+/// A host, port or URL as the item of a list: in quotes where it would not be text to YAML.
+pub(crate) fn item(text: &str) -> Cow<'_, str> {
+    let scalar = Scalar {
+        text: text.to_owned(),
+        plain: true,
+    };
+    // `[` opens a list; a name may look like a number or a switch to some reader.
+    if text.starts_with('[') || scalar.foreign_type().is_some() {
+        return Cow::Owned(format!("\"{text}\""));
+    }
+    Cow::Borrowed(text)
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 
 mod chain;
 mod event;
-#[cfg(test)]
-pub(crate) mod sample;
 mod text;
 mod time;
 mod verify;

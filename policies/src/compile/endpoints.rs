@@ -76,19 +76,25 @@ impl Compiler {
     }
 }
 
+/// The port that was meant, where there is one number and no doubt. A range has no single corrected text, `1e3` and
+/// `1_000` are numbers to some readers: a wrong guess would be worse than none.
 fn corrected_port(text: &str) -> Option<String> {
-    let tail = text.rsplit(':').next().unwrap_or(text);
-    let digits = tail.trim().trim_start_matches(['+', '0']);
-    let first = digits
-        .split(|char: char| !char.is_ascii_digit())
-        .next()
-        .unwrap_or("");
-    // A range has no single corrected text, and guessing one of its ends would be worse than none.
-    let range = digits.contains('-') && !digits.contains(' ');
-    Port::parse(first)
-        .ok()
-        .filter(|_| !range)
-        .map(|port| format!("- {port}"))
+    let text = text.trim();
+    let after_name = match text.rsplit_once(':') {
+        Some((name, port)) => Host::parse(name)
+            .is_ok_and(|host| matches!(host, Host::Name(_)))
+            .then_some(port)?,
+        None => text,
+    };
+    let number = after_name.trim_start_matches(['+', '0']);
+    let end = number.find(|char: char| !char.is_ascii_digit());
+    let (digits, rest) = end.map_or((number, ""), |end| {
+        number.split_at_checked(end).unwrap_or((number, ""))
+    });
+    let harmless =
+        rest.is_empty() || rest == ".0" || rest == "/tcp" || rest.starts_with([' ', '\t']);
+    let port = Port::parse(digits).ok().filter(|_| harmless)?;
+    Some(format!("- {port}"))
 }
 
 fn llm_endpoint(text: &str, rule: Rule) -> Result<LlmEndpoint, Wrong> {
@@ -184,7 +190,8 @@ fn tcp_endpoint(text: &str) -> Result<Destination, Wrong> {
     let shown = quoted(text);
     if let Some((_, rest)) = text.split_once("://") {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        let write = Destination::parse_authority(authority, None).ok();
+        let bare = authority.rsplit('@').next().unwrap_or(authority);
+        let write = Destination::parse_authority(bare, None).ok();
         let write = write.map(|destination| format!("- {destination}"));
         return Err((
             format!("{shown} is a URL; a TCP endpoint is `host:port`"),
@@ -195,7 +202,14 @@ fn tcp_endpoint(text: &str) -> Result<Destination, Wrong> {
         let ssh = Host::parse(text)
             .ok()
             .filter(|_| error == HostError::PortMissing);
-        let write = ssh.map(|host| format!("- {host}:22"));
+        let bare = text.rsplit_once('@').and_then(|(_, bare)| {
+            Destination::parse_authority(bare, None)
+                .ok()
+                .filter(|_| error == HostError::UserInfo)
+        });
+        let write = ssh
+            .map(|host| format!("- {host}:22"))
+            .or_else(|| bare.map(|destination| format!("- {destination}")));
         (format!("{shown}: {error}"), write)
     })?;
     if let Host::Name(name) = &destination.host

@@ -326,14 +326,16 @@ impl Compiler {
     }
 }
 
-/// The word that somebody meant: at most two slips away, or one in three letters.
+/// The word that somebody meant: at most two slips away, or one in four letters; and never as many as half of what was
+/// written, for then it is another word.
 fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if text.len() > 80 {
         return None;
     }
     let near = |word: &str| strsim::osa_distance(text, word);
     let best = words.into_iter().min_by_key(|word| near(word))?;
-    (near(best) <= 2.max(best.len() / 4)).then_some(best)
+    let slips = near(best);
+    (slips <= 2.max(best.len() / 4) && slips * 2 < text.len()).then_some(best)
 }
 
 /// The first line of a map that was written as a list or a word.
