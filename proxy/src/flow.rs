@@ -74,27 +74,20 @@ enum Phase {
 }
 
 impl Flow {
-    /// A flow that writes `held` first, and then reads until `until`, which does not count `held`.
+    /// A flow that begins with `held`, which count as read from the sender.
     pub(crate) fn new(held: Vec<u8>, until: Until) -> Self {
-        let phase = match until {
-            Until::Length(0) => Phase::Ending(FlowEnd::Complete),
-            Until::Length(_) | Until::Closed | Until::Ended => Phase::Open,
-        };
-        Self {
+        let mut flow = Self {
             held,
             written: 0,
             loan: None,
             until,
-            phase,
+            phase: Phase::Open,
             full: 0,
             bulk: false,
             burst: 0,
-        }
-    }
-
-    /// Whether all was read that belongs to it.
-    pub(crate) fn is_read(&self) -> bool {
-        self.phase != Phase::Open
+        };
+        flow.count(flow.held.len() as u64);
+        flow
     }
 
     /// Moves what can be moved now. `moved` grows by what was written.
