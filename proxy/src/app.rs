@@ -5,6 +5,7 @@ use crate::live::Live;
 use crate::process::Processes;
 use crate::resolve::Resolver;
 use crate::sink::Sink;
+use crate::slots::Slots;
 
 /// The proxy's parts, as one value that every task holds.
 #[derive(Debug)]
@@ -19,4 +20,8 @@ pub struct App {
     pub limits: Limits,
     /// Who is behind a connection.
     pub processes: Processes,
+    /// Connections that are served.
+    pub slots: Slots,
+    /// Connections that are told that there is no room.
+    pub refused: Slots,
 }

@@ -74,20 +74,27 @@ enum Phase {
 }
 
 impl Flow {
-    /// A flow that begins with `held`, which count as read from the sender.
+    /// A flow that writes `held` first, and then reads until `until`, which does not count `held`.
     pub(crate) fn new(held: Vec<u8>, until: Until) -> Self {
-        let mut flow = Self {
+        let phase = match until {
+            Until::Length(0) => Phase::Ending(FlowEnd::Complete),
+            Until::Length(_) | Until::Closed | Until::Ended => Phase::Open,
+        };
+        Self {
             held,
             written: 0,
             loan: None,
             until,
-            phase: Phase::Open,
+            phase,
             full: 0,
             bulk: false,
             burst: 0,
-        };
-        flow.count(flow.held.len() as u64);
-        flow
+        }
+    }
+
+    /// Whether all was read that belongs to it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.phase != Phase::Open
     }
 
     /// Moves what can be moved now. `moved` grows by what was written.

@@ -20,6 +20,13 @@ pub(crate) enum Framing {
     None,
 }
 
+impl Framing {
+    /// Whether no byte of a body follows the head.
+    pub(crate) fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
 /// Why a head's framing was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(crate) enum FramingError {
@@ -67,7 +74,6 @@ fn declared(fields: &Fields<'_>, version: Version) -> Result<Option<Framing>, Fr
             }
         }
         (None, Some(length)) => match (decimal(length), lengths.next()) {
-            (Some(0), None) => Ok(Some(Framing::None)),
             (Some(length), None) => Ok(Some(Framing::Length(length))),
             (_, _) => Err(FramingError::Length),
         },
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn a_request_body_ends_as_its_head_plainly_says() {
         assert_eq!(of("1.1", ""), Ok(Framing::None));
-        assert_eq!(of("1.1", "Content-Length: 0\r\n"), Ok(Framing::None));
+        assert_eq!(of("1.1", "Content-Length: 0\r\n"), Ok(Framing::Length(0)));
         assert_eq!(of("1.1", "Content-Length:  7 \r\n"), Ok(Framing::Length(7)));
         assert_eq!(of("1.0", "content-length: 7\r\n"), Ok(Framing::Length(7)));
         assert_eq!(

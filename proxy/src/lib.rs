@@ -4,29 +4,48 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "the walk is not whole yet")]
 
+mod answer;
 pub mod app;
+mod ask;
 pub mod capture;
 mod chunked;
+mod classify;
+mod client_hello;
+mod connect;
+mod dial;
 pub mod dial_in;
 pub mod dns_serve;
 pub mod dns_stub;
+#[cfg(test)]
+mod fake_dns;
 mod flow;
+mod forward;
 mod framing;
 mod head;
+mod headers;
 mod idle;
+mod judge;
 pub mod limits;
+pub mod listener;
 pub mod live;
+mod message;
 pub mod packets;
 mod pipes;
+pub mod policy_store;
 pub mod process;
 mod record_file;
 mod recorder;
 mod relay;
 pub mod resolve;
+mod respond;
 mod scratch;
 pub mod session;
 pub mod sink;
+pub mod slots;
 pub mod sockets;
 pub mod synthetic;
 mod tally;
+mod transparent;
+mod tunnel;
+mod upstream;
 mod wire;

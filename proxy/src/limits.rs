@@ -14,6 +14,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// From the 200 to the end of the ClientHello.
     pub hello_timeout: Duration,
+    /// For the first byte of a redirected connection that nothing it could say makes allowed.
+    pub hopeless_timeout: Duration,
     /// For all addresses of one destination together.
     pub connect_timeout: Duration,
     /// Without one byte in either direction.
@@ -42,16 +44,17 @@ impl Default for Limits {
             connections: 10_000,                    // docs/policy-file.md, limits.connections
             head_timeout: Duration::from_secs(10),  // docs/policy-file.md, limits.head-timeout
             hello_timeout: Duration::from_secs(10), // as the head: it is the tunnel's head
+            hopeless_timeout: Duration::from_millis(30), // refused in under 50 ms, in words if it speaks
             connect_timeout: Duration::from_secs(10), // docs/policy-file.md, limits.connect-timeout
-            idle_timeout: Duration::from_secs(3600), // a long poll of 30 minutes must live
-            keep_alive: Duration::from_secs(120),   // what clients keep a pool for, rounded up
-            drain_timeout: Duration::from_secs(10), // what container engines wait before SIGKILL
-            linger_timeout: Duration::from_secs(1), // loopback round trips, many times over
-            head_bytes: 64 * 1024,                  // four times curl's longest usual header
-            response_head_bytes: 64 * 1024,         // as the request's
-            interim_responses: 16,                  // 100, 102, 103 and some to spare
-            hello_bytes: 64 * 1024,                 // rustls' own bound for a handshake message
-            pipes: 64,                              // 64 KiB of kernel memory each
+            idle_timeout: Duration::from_secs(3600),  // a long poll of 30 minutes must live
+            keep_alive: Duration::from_secs(120),     // what clients keep a pool for, rounded up
+            drain_timeout: Duration::from_secs(10),   // what container engines wait before SIGKILL
+            linger_timeout: Duration::from_secs(1),   // loopback round trips, many times over
+            head_bytes: 64 * 1024,                    // four times curl's longest usual header
+            response_head_bytes: 64 * 1024,           // as the request's
+            interim_responses: 16,                    // 100, 102, 103 and some to spare
+            hello_bytes: 64 * 1024,                   // rustls' own bound for a handshake message
+            pipes: 64,                                // 64 KiB of kernel memory each
         }
     }
 }

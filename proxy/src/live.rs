@@ -44,6 +44,24 @@ pub(crate) struct Open {
     pub(crate) sni: Option<String>,
 }
 
+/// Why an open connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The policy in force refuses it.
+    Revoked,
+    /// The proxy ends.
+    Shutdown,
+}
+
+impl From<Cut> for Outcome {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Revoked => Self::Revoked,
+            Cut::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
 impl Live {
     /// The first policy, running.
     #[must_use]
@@ -90,17 +108,17 @@ impl Live {
     ///
     /// # Cancel safety
     /// Nothing is lost: each call begins with the state as it is.
-    pub(crate) async fn cut(&self, open: &Open) -> Outcome {
+    pub(crate) async fn cut(&self, open: &Open) -> Cut {
         let mut now = self.now.subscribe();
         let mut judged = open.pinned.permit().generation();
         loop {
             {
                 let now = now.borrow_and_update();
                 if now.phase >= Phase::Ending {
-                    return Outcome::Shutdown;
+                    return Cut::Shutdown;
                 }
                 if now.policy.generation() != judged && !open.still_allowed(&now.policy) {
-                    return Outcome::Revoked;
+                    return Cut::Revoked;
                 }
                 judged = now.policy.generation();
             }

@@ -5,9 +5,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -80,6 +82,14 @@ impl Wire {
         )
     }
 
+    /// Whether nothing came since the last read: no byte, no end, no error.
+    pub(crate) fn is_silent(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = SockRef::from(&self.stream).peek(&mut byte);
+        self.ahead().is_empty()
+            && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// The socket alone.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
@@ -131,7 +141,7 @@ pub(crate) struct Reader<'a> {
     ahead: &'a mut Ahead,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// What was read ahead.
     pub(crate) fn ahead(&mut self) -> &mut Ahead {
         self.ahead
@@ -142,14 +152,8 @@ impl Reader<'_> {
         self.ahead.poll_fill(cx, &mut self.half)
     }
 
-    /// Reads into `buffer` past what was read ahead, which must be empty.
-    pub(crate) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut read = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.half).poll_read(cx, &mut read))?;
-        Poll::Ready(Ok(read.filled().len()))
+    /// The socket's half, for what was not read ahead.
+    pub(crate) fn half(&mut self) -> &mut ReadHalf<'a> {
+        &mut self.half
     }
 }

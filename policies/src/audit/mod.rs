@@ -5,6 +5,8 @@
 
 mod chain;
 mod event;
+#[cfg(test)]
+pub(crate) mod sample;
 mod text;
 mod time;
 mod verify;

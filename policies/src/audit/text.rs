@@ -79,3 +79,33 @@ impl From<Cow<'_, str>> for Text {
         Self::new(&text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_written_so_that_nothing_else_is() {
+        for (bytes, expected) in [
+            (&b"plain"[..], "plain"),
+            (b"", ""),
+            (b"a\xffb", "a\\xffb"),
+            (b"a\\xffb", "a\\x5cxffb"),
+            (b"\xe2\x82", "\\xe2\\x82"),
+            ("\u{202e}\u{0}\n".as_bytes(), "\u{202e}\u{0}\n"),
+        ] {
+            assert_eq!(Text::from_bytes(bytes).as_str(), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn length_is_bounded_whatever_the_bytes_are() {
+        for byte in [b'a', 0xff, b'\\'] {
+            let text = Text::from_bytes(&vec![byte; 5_000]);
+            assert!(text.as_str().ends_with("..."));
+            assert!(text.as_str().len() <= MAX_CHARS * 4 + CUT.len());
+        }
+        let exact = "x".repeat(MAX_CHARS);
+        assert_eq!(Text::new(&exact).as_str(), exact);
+    }
+}

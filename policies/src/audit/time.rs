@@ -125,3 +125,56 @@ fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
     let in_cycle = of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + of_year;
     (year / 400 * CYCLE + in_cycle).checked_sub(EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_shown_as_the_calendar_has_them() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
+            (1_795_223_640_123, "2026-11-21T01:14:00.123Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (LAST, "9999-12-31T23:59:59.999Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let time = Timestamp::from_unix_millis(millis);
+            assert_eq!(time.to_string(), text);
+            assert_eq!(Timestamp::parse(text), Some(time));
+        }
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_reads_back_as_it_was_shown() {
+        for day in 0..CYCLE {
+            let time = Timestamp::from_unix_millis(day * 86_400_000 + 1);
+            assert_eq!(Timestamp::parse(&time.to_string()), Some(time));
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_so_is_not_read() {
+        for text in [
+            "",
+            "2026-11-21T01:14:00Z",
+            "2026-11-21 01:14:00.123Z",
+            "2026-11-21T01:14:00.123z",
+            "2026-02-30T00:00:00.000Z",
+            "2026-13-01T00:00:00.000Z",
+            "2026-00-01T00:00:00.000Z",
+            "2026-01-00T00:00:00.000Z",
+            "2026-01-01T24:00:00.000Z",
+            "1969-12-31T23:59:59.999Z",
+            "+026-01-01T00:00:00.000Z",
+            "2026-11-21T01:14:00.123Zx",
+            "2026-11-21T01:14:00.12\u{e9}",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,10 +1,21 @@
-//! Checking a record line by line, in constant memory.
+//! Checking a record, line by line or in pieces of any size, in constant memory.
 //!
+//! A byte that was changed is named by the line that it stands in. What no reader can see from the record alone is that
+//! whole lines are missing at its end: keep [`Verified::head`] elsewhere for that, and look at [`Verified::ended`].
 //! Clauses: R3.
 
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::chain::{DIGEST_CLOSE, DIGEST_OPEN, NO_PREV, VERSION, hex};
 use super::{Event, Timestamp};
 
-/// A line that was checked.
+/// The longest line that is read: far above any that is written (every text in it is bounded).
+const MAX_LINE: usize = 1 << 20;
+/// A digest with what stands around it.
+const DIGEST: usize = DIGEST_OPEN.len() + 64 + DIGEST_CLOSE.len();
+
+/// A line that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
@@ -17,6 +28,17 @@ pub struct Record {
     pub run: String,
     /// What happened.
     pub event: Event,
+}
+
+/// The fields that every line has.
+#[derive(Debug, Deserialize)]
+struct Common {
+    v: u64,
+    seq: u64,
+    prev: String,
+    time: Timestamp,
+    sandbox: String,
+    run: String,
 }
 
 /// The first bad line. Shown as `line 3: ...`.
@@ -32,9 +54,41 @@ pub struct BadLine {
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Not a line of the record's form.
-    #[error("not a line of the record: {0}")]
-    Form(String),
+    /// It does not end in a digest, or not in the form that is written.
+    #[error("not a line of the record")]
+    Form,
+    /// It is JSON, and not an event that we know.
+    #[error("not an event of the record: {0}")]
+    Event(String),
+    /// Its bytes are not those that were written.
+    #[error("changed: the digest does not fit")]
+    Digest,
+    /// The line before it is not the one that was written before it.
+    #[error("the line before it is another: `prev` does not fit")]
+    Prev,
+    /// A number is missing, or came twice.
+    #[error("number {found} stands where {expected} belongs")]
+    Seq {
+        /// What should stand there.
+        expected: u64,
+        /// What does.
+        found: u64,
+    },
+    /// Another sandbox's or run's line, and no `start` came between.
+    #[error("from another sandbox or run, without a `start`")]
+    Stranger,
+    /// The run had ended, and this is no new one.
+    #[error("it stands behind the `stop` of the run")]
+    AfterStop,
+    /// It has no end.
+    #[error("torn: the line has no end")]
+    Torn,
+    /// It is longer than any line that is written.
+    #[error("longer than any line of a record")]
+    Long,
+    /// There is no line at all.
+    #[error("the record is empty")]
+    Empty,
 }
 
 /// What a whole record came to.
@@ -42,47 +96,212 @@ pub enum Fault {
 pub struct Verified {
     /// How many lines.
     pub lines: u64,
+    /// The number of the last line.
+    pub seq: u64,
     /// The hash of the last line; keep it elsewhere to notice a record that was cut short.
     pub head: String,
-    /// Whether the last line is `stop`.
+    /// Whether the last line is `stop`. If not, the run goes on, or it was killed, or the end was cut off.
     pub ended: bool,
 }
 
 /// The reader's end of a record.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub struct Verifier {
     lines: u64,
+    seq: u64,
+    prev: [u8; 64],
+    origin: Option<(String, String)>,
+    ended: bool,
+    /// The beginning of a line whose end was not fed yet.
+    partial: Vec<u8>,
+}
+
+impl Default for Verifier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Record {
+    /// Reads a line without its newline, and checks its form alone: not its digest, not its place in a chain.
+    ///
+    /// # Errors
+    /// [`Fault::Event`] for what is not an event of the record.
+    pub fn parse(line: &[u8]) -> Result<Self, Fault> {
+        parse(line).map(|(record, _)| record)
+    }
+}
+
+fn parse(line: &[u8]) -> Result<(Record, String), Fault> {
+    let unknown = |error: serde_json::Error| Fault::Event(error.to_string());
+    let common: Common = serde_json::from_slice(line).map_err(unknown)?;
+    if common.v != VERSION {
+        return Err(Fault::Event(format!("version {} is not known", common.v)));
+    }
+    let event: Event = serde_json::from_slice(line).map_err(unknown)?;
+    let Common {
+        v: _,
+        seq,
+        prev,
+        time,
+        sandbox,
+        run,
+    } = common;
+    Ok((
+        Record {
+            seq,
+            time,
+            sandbox,
+            run,
+            event,
+        },
+        prev,
+    ))
 }
 
 impl Verifier {
     /// A reader of a record that starts with line 1.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: 0 }
+        Self {
+            lines: 0,
+            seq: 0,
+            prev: NO_PREV,
+            origin: None,
+            ended: false,
+            partial: Vec::new(),
+        }
+    }
+
+    /// A reader of a file that goes on where another one ended: `seq` is the last number there, `head` its hash.
+    #[must_use]
+    pub fn after(seq: u64, head: &str) -> Self {
+        // What is no hash fits no line.
+        let prev = <[u8; 64]>::try_from(head.as_bytes()).unwrap_or([b'-'; 64]);
+        Self {
+            seq,
+            prev,
+            ..Self::new()
+        }
+    }
+
+    /// Checks the next bytes of a record, wherever they are cut; each whole line is given to `each`.
+    ///
+    /// # Errors
+    /// [`BadLine`]: the record was changed or torn there. Nothing more is to be fed then.
+    pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Record)) -> Result<(), BadLine> {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (head, rest) = bytes.split_at(end);
+            let record = if self.partial.is_empty() {
+                self.line(head)?
+            } else {
+                let mut whole = std::mem::take(&mut self.partial);
+                whole.extend_from_slice(head);
+                let record = self.line(&whole)?;
+                // The buffer is used again: memory stays what the longest line needs.
+                whole.clear();
+                self.partial = whole;
+                record
+            };
+            each(record);
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        if self.partial.len() + bytes.len() > MAX_LINE {
+            self.lines += 1;
+            return Err(self.bad(Fault::Long));
+        }
+        self.partial.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Checks the next line, given without its newline.
     ///
     /// # Errors
     /// [`BadLine`]: the record was changed or torn there.
-    pub fn line(&mut self, _line: &[u8]) -> Result<Record, BadLine> {
+    pub fn line(&mut self, line: &[u8]) -> Result<Record, BadLine> {
         self.lines += 1;
-        let fault = Fault::Form("nothing is accepted yet".to_owned());
-        Err(BadLine {
+        self.check(line).map_err(|fault| self.bad(fault))
+    }
+
+    fn check(&mut self, line: &[u8]) -> Result<Record, Fault> {
+        if line.len() > MAX_LINE {
+            return Err(Fault::Long);
+        }
+        let covered = line.len().checked_sub(DIGEST).ok_or(Fault::Form)?;
+        let (body, tail) = line.split_at_checked(covered).ok_or(Fault::Form)?;
+        let digest = tail
+            .strip_prefix(DIGEST_OPEN)
+            .and_then(|rest| rest.strip_suffix(DIGEST_CLOSE));
+        let digest = digest.ok_or(Fault::Form)?;
+        let mut hash = Sha256::new_with_prefix(body);
+        if digest != hex(&hash.clone().finalize().into()) {
+            return Err(Fault::Digest);
+        }
+        hash.update(tail);
+        let (record, prev) = parse(line)?;
+        self.place(&record, &prev)?;
+        self.prev = hex(&hash.finalize().into());
+        self.seq = record.seq;
+        self.ended = matches!(record.event, Event::Stop(_));
+        Ok(record)
+    }
+
+    /// Whether a line that is whole in itself belongs here.
+    fn place(&mut self, record: &Record, prev: &str) -> Result<(), Fault> {
+        let (expected, found) = (self.seq + 1, record.seq);
+        if found != expected {
+            return Err(Fault::Seq { expected, found });
+        }
+        if prev.as_bytes() != self.prev {
+            return Err(Fault::Prev);
+        }
+        // A proxy that is started again goes on in the same file: a new run, and it says so. If it found half a line
+        // there, it says that first.
+        if matches!(record.event, Event::Start(_) | Event::Gap(_)) {
+            self.origin = None;
+        } else if self.ended {
+            return Err(Fault::AfterStop);
+        }
+        let origin = (record.sandbox.clone(), record.run.clone());
+        if self.origin.get_or_insert_with(|| origin.clone()) != &origin {
+            return Err(Fault::Stranger);
+        }
+        Ok(())
+    }
+
+    const fn bad(&self, fault: Fault) -> BadLine {
+        BadLine {
             line: self.lines,
             fault,
-        })
+        }
     }
 
     /// What the record came to.
     ///
     /// # Errors
-    /// [`BadLine`] if there was no line at all.
+    /// [`BadLine`] if the last line has no end, or if there was no line at all.
     pub fn finish(self) -> Result<Verified, BadLine> {
-        let fault = Fault::Form("nothing is accepted yet".to_owned());
-        Err(BadLine {
-            line: self.lines,
-            fault,
+        let line = self.lines + 1;
+        if !self.partial.is_empty() {
+            return Err(BadLine {
+                line,
+                fault: Fault::Torn,
+            });
+        }
+        if self.lines == 0 {
+            return Err(BadLine {
+                line,
+                fault: Fault::Empty,
+            });
+        }
+        Ok(Verified {
+            lines: self.lines,
+            seq: self.seq,
+            head: self.prev.iter().copied().map(char::from).collect(),
+            ended: self.ended,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! Serves a redirected connection: what it opens with says what it is, its name says where it goes.
+//!
+//! A name that was looked up at our stub is the destination, and SNI or Host must agree with it. For an
+//! address that we never issued, SNI or Host is the destination, and that name is resolved anew. The
+//! address that the client chose is never dialled, unless the policy lists that very address.
+//! Clauses: W4, W5
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policies::{
+    Carries, Deny, Destination, DnsName, Host, Permit, Port, Reason, Request, Verdict, Via,
+};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::app::App;
+use crate::capture::CapturedDestination;
+use crate::classify::Place;
+use crate::client_hello::{self, Opening, PeekError};
+use crate::connect;
+use crate::judge;
+use crate::respond::Refusal;
+use crate::session::{Next, Session};
+use crate::tunnel::Tunnel;
+use crate::wire::Wire;
+
+/// Serves one redirected connection until it ends, or becomes a tunnel.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    captured: CapturedDestination,
+    app: Arc<App>,
+) -> Option<Tunnel> {
+    stream.set_nodelay(true).ok();
+    let port = Port::new(captured.original.port())?;
+    let process = app.processes.find(peer, captured.original).await;
+    let place = Place::Inside {
+        host: captured.host.clone(),
+        port,
+    };
+    let mut session = Session::new(app, Wire::new(stream), place, Via::CapturedHttp, process);
+    let caught = Caught {
+        named: captured.host.is_some(),
+        destination: Destination {
+            host: captured
+                .host
+                .unwrap_or_else(|| Host::Address(captured.original.ip().to_canonical())),
+            port,
+        },
+    };
+    match caught.begin(&mut session).await {
+        Begun::Http => session.serve().await,
+        Begun::Next(Next::Tunnel(far)) => Some(session.joined(*far)),
+        Begun::Next(Next::Again | Next::End | Next::Inside(..)) => None,
+    }
+}
+
+enum Begun {
+    Http,
+    Next(Next),
+}
+
+/// Where a redirected connection was going.
+struct Caught {
+    destination: Destination,
+    /// Whether we know its name from our own DNS answers.
+    named: bool,
+}
+
+impl Caught {
+    fn judge(&self, session: &Session, via: Via) -> Result<Permit, Deny> {
+        let request = Request {
+            destination: self.destination.clone(),
+            via,
+        };
+        match session.app.live.policy().decide(&request) {
+            Verdict::Allow(permit) => Ok(permit),
+            Verdict::Deny(deny) => Err(deny),
+        }
+    }
+
+    async fn begin(&self, session: &mut Session) -> Begun {
+        let raw = self.judge(session, Via::CapturedTcp);
+        if let Ok(permit) = &raw
+            && permit.carries() == Carries::Raw
+        {
+            return Begun::Next(self.raw(session).await);
+        }
+        let (tls, http) = (
+            self.judge(session, Via::CapturedTls),
+            self.judge(session, Via::CapturedHttp),
+        );
+        let usual = self.destination.port == Port::HTTP || self.destination.port == Port::HTTPS;
+        let hopeful = tls.is_ok() || http.is_ok() || (!self.named && usual);
+        let limits = &session.app.limits;
+        let patience = if hopeful {
+            limits.hello_timeout
+        } else {
+            limits.hopeless_timeout
+        };
+        match opening(&mut session.wire, patience, limits.hello_bytes).await {
+            Ok(First::Http) => Begun::Http,
+            Ok(First::Hello(sni)) => Begun::Next(self.tls(session, sni).await),
+            // It said nothing, asked for nothing that is refused, and nothing was dialled.
+            Err(PeekError::Gone) if hopeful && self.named && session.wire.ahead().is_empty() => {
+                Begun::Next(Next::End)
+            }
+            Ok(First::Other)
+            | Err(
+                PeekError::Gone | PeekError::NotHello | PeekError::TimedOut | PeekError::TooLarge,
+            ) => {
+                let deny = match (raw, tls, http) {
+                    (_, Ok(_), _) | (_, _, Ok(_)) => Deny::new(Reason::NotTls),
+                    (Err(deny), _, _) | (_, Err(deny), _) => deny,
+                };
+                Begun::Next(self.reset(session, &deny))
+            }
+        }
+    }
+
+    /// A listed TCP endpoint: anything may be inside, and whoever speaks first.
+    async fn raw(&self, session: &mut Session) -> Next {
+        let undecided = session.begin(Via::CapturedTcp, None, Some(&self.destination));
+        let request = Request {
+            destination: self.destination.clone(),
+            via: Via::CapturedTcp,
+        };
+        let pinned = match pin(session, &request).await {
+            Ok(pinned) => pinned,
+            Err(refusal) => {
+                undecided.denied(&refusal.deny()).ok();
+                return hang_up(session);
+            }
+        };
+        match connect::open(session, undecided, &pinned).await {
+            Ok((recorder, dialed)) => connect::join(recorder, dialed, pinned, None),
+            Err(_) => hang_up(session),
+        }
+    }
+
+    /// A ClientHello came.
+    async fn tls(&self, session: &mut Session, sni: Option<String>) -> Next {
+        let destination = match (self.named, &sni) {
+            (false, Some(name)) => match DnsName::parse(name) {
+                Ok(name) => Destination {
+                    host: Host::Name(name),
+                    port: self.destination.port,
+                },
+                Err(_) => self.destination.clone(),
+            },
+            (_, _) => self.destination.clone(),
+        };
+        let undecided = session.begin(Via::CapturedTls, None, Some(&destination));
+        let request = Request {
+            destination,
+            via: Via::CapturedTls,
+        };
+        let refusal = match pin(session, &request).await {
+            Ok(pinned) if pinned.permit().carries() == Carries::Http => {
+                Refusal::Denied(Deny::new(Reason::NotTls))
+            }
+            Ok(pinned) => return connect::secure(session, undecided, pinned, sni).await,
+            Err(refusal) => refusal,
+        };
+        undecided.denied(&refusal.deny()).ok();
+        connect::alert(session, &refusal).await
+    }
+
+    fn reset(&self, session: &mut Session, deny: &Deny) -> Next {
+        let undecided = session.begin(Via::CapturedTcp, None, Some(&self.destination));
+        undecided.denied(deny).ok();
+        hang_up(session)
+    }
+}
+
+async fn pin(session: &Session, request: &Request) -> Result<policies::PinnedPermit, Refusal> {
+    let policy = session.app.live.policy();
+    let permit = judge::by_name(&policy, request)?;
+    judge::by_address(&session.app, &policy, permit).await
+}
+
+/// A protocol that we cannot answer in is answered with a reset: the client knows at once.
+fn hang_up(session: &Session) -> Next {
+    session.wire.stream().set_zero_linger().ok();
+    Next::End
+}
+
+/// What a redirected connection opens with.
+enum First {
+    Hello(Option<String>),
+    Http,
+    Other,
+}
+
+async fn opening(wire: &mut Wire, patience: Duration, most: usize) -> Result<First, PeekError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match http(wire.ahead()) {
+            Guess::Http => return Ok(First::Http),
+            Guess::More => match timeout_at(deadline, wire.fill()).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return Err(PeekError::Gone),
+                Err(_) => return Err(PeekError::TimedOut),
+            },
+            Guess::Not => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                return match client_hello::peek(wire, left, most).await? {
+                    Opening::Hello { sni } => Ok(First::Hello(sni)),
+                    Opening::Other => Ok(First::Other),
+                };
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guess {
+    Http,
+    More,
+    Not,
+}
+
+/// Whether bytes begin as a request does: a method and a space. Whoever says yes wrongly is answered 400.
+fn http(bytes: &[u8]) -> Guess {
+    const LONGEST_METHOD: usize = 32; // as classify.rs
+    let of_method = |byte: &&u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+    let method = bytes
+        .iter()
+        .take(LONGEST_METHOD + 1)
+        .take_while(of_method)
+        .count();
+    match bytes.get(method) {
+        Some(b' ') if method > 0 => Guess::Http,
+        None if method <= LONGEST_METHOD => Guess::More,
+        Some(_) | None => Guess::Not,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_as_a_request_is_taken_for_one() {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"M-SEARCH *",
+            b"PRI * HTTP/2.0\r\n",
+        ] {
+            assert_eq!(http(bytes), Guess::Http, "{}", bytes.escape_ascii());
+            for end in 0..bytes.iter().position(|byte| *byte == b' ').unwrap() {
+                assert_eq!(http(&bytes[..end]), Guess::More, "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_begins_otherwise_is_not() {
+        for bytes in [
+            &b"\x16\x03\x01"[..],
+            b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n",
+            b"*1\r\n",
+            b"PING\r\n",
+            b" GET / HTTP/1.1\r\n",
+            b"get / HTTP/1.1\r\n",
+            &[b'A'; 40],
+        ] {
+            assert_eq!(http(bytes), Guess::Not, "{}", bytes.escape_ascii());
+        }
+    }
+}
