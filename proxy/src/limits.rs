@@ -16,6 +16,8 @@ pub struct Limits {
     pub hello_timeout: Duration,
     /// For the first byte of a redirected connection that nothing it could say makes allowed.
     pub hopeless_timeout: Duration,
+    /// For a name's addresses to be found.
+    pub lookup_timeout: Duration,
     /// For all addresses of one destination together.
     pub connect_timeout: Duration,
     /// Without one byte in either direction.
@@ -45,6 +47,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),  // docs/policy-file.md, limits.head-timeout
             hello_timeout: Duration::from_secs(10), // as the head: it is the tunnel's head
             hopeless_timeout: Duration::from_millis(30), // refused in under 50 ms, in words if it speaks
+            lookup_timeout: Duration::from_secs(5), // resolv.conf(5), "timeout"
             connect_timeout: Duration::from_secs(10), // docs/policy-file.md, limits.connect-timeout
             idle_timeout: Duration::from_secs(3600),  // a long poll of 30 minutes must live
             keep_alive: Duration::from_secs(120),     // what clients keep a pool for, rounded up

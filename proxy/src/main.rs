@@ -1,2 +1,8 @@
-//! Placeholder, replaced by the first commits.
-fn main() {}
+//! `ocs-proxy`: parses, starts, exits.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    proxy::main(std::env::args_os())
+}

@@ -29,6 +29,8 @@ const LONGEST_FILE: u64 = 64 * 1024 * 1024;
 pub struct PolicySource {
     /// The file.
     pub path: PathBuf,
+    /// What rules and the record call it.
+    pub name: String,
     /// The mode, in place of the file's.
     pub mode: Option<Mode>,
     /// What `docker.host` is dialled at.
@@ -86,12 +88,11 @@ impl PolicySource {
     /// # Errors
     /// [`LoadError`]: the file's fault, but for `Surroundings`.
     pub fn load(&self) -> Result<Loaded, LoadError> {
-        let name = self.path.display().to_string();
         // Before the text: what changes between the two is read again.
         let stamp = Stamp::of(&self.path);
         let text = self.text()?;
         let (config, warnings) = Config::parse(&Source {
-            name: &name,
+            name: &self.name,
             text: &text,
         })?;
         let surroundings = Surroundings {
@@ -130,7 +131,7 @@ impl PolicySource {
         Event::Policy(PolicyEvent {
             hash: Text::new(policy.hash()),
             generation: policy.generation(),
-            source: Text::new(&self.path.display().to_string()),
+            source: Text::new(&self.name),
             mode: policy.mode(),
         })
     }

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 
 /// What `ocs-netctl` handed over, each checked to be what its name says.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Passed {
     /// Listeners for clients that honour proxy variables.
     pub explicit: Vec<TcpListener>,
@@ -37,17 +37,6 @@ pub struct Passed {
 }
 
 impl Passed {
-    fn empty() -> Self {
-        Self {
-            explicit: Vec::new(),
-            capture: Vec::new(),
-            dns_udp: Vec::new(),
-            dns_tcp: Vec::new(),
-            nflog: None,
-            sock_diag: None,
-        }
-    }
-
     fn insert(&mut self, name: Name, fd: OwnedFd) -> Result<(), SocketsError> {
         name.check(fd.as_fd())
             .map_err(|what| SocketsError::NotAsNamed { name, what })?;
@@ -294,7 +283,7 @@ pub fn receive(channel: BorrowedFd<'_>) -> Result<Passed, SocketsError> {
             descriptors: descriptors.len(),
         });
     }
-    let mut passed = Passed::empty();
+    let mut passed = Passed::default();
     let mut seen = Vec::new();
     for (name, fd) in message.names.into_iter().zip(descriptors) {
         if seen.contains(&name) {

@@ -1,0 +1,99 @@
+//! The command line, as typed and as meant. No file is opened and no environment is read here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Parser;
+use policies::Mode;
+
+/// The whitelisting proxy of ocs, alone: put it in Squid's place, and give clients `http_proxy=http://ADDR`.
+///
+/// SIGHUP, or a changed file, loads the policy anew; SIGTERM lets open connections end, and then exits.
+/// No environment variable changes what it does.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ocs-proxy", version, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// The project's file, or any file with the same keys
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// Where clients connect to; may be given more than once
+    #[arg(long, value_name = "ADDR:PORT", required_unless_present = "sandboxed")]
+    pub listen: Vec<SocketAddr>,
+    /// The record: made if it is not there, continued if it is
+    #[arg(long, value_name = "FILE")]
+    pub audit: PathBuf,
+    /// A resolver to ask, in place of the system's; may be given more than once
+    #[arg(long, value_name = "IP:PORT", value_parser = resolver)]
+    pub resolver: Vec<SocketAddr>,
+    /// The network mode, in place of the file's: none, restricted, filtered or observe
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub mode: Option<Mode>,
+    /// An address of the host, as docker.host is dialled; may be given more than once
+    #[arg(long, value_name = "IP", default_values = ["127.0.0.1", "::1"])]
+    pub host_address: Vec<IpAddr>,
+    /// The sandbox's id in the record; the file's sandbox-name if not given
+    #[arg(long, value_name = "ID")]
+    pub sandbox: Option<String>,
+    /// The run's id in the record; made from the time if not given
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// The engine's name in the record
+    #[arg(long, value_name = "NAME", default_value = "none")]
+    pub engine: String,
+    /// As a part of ocs: the sockets come over standard input, one JSON line on standard output says that all of
+    /// them are served, and the end of either the parent or that connection is the end (docs/architecture.md)
+    #[arg(long, conflicts_with = "listen")]
+    pub sandboxed: bool,
+}
+
+fn mode(word: &str) -> Result<Mode, String> {
+    Mode::parse(word).ok_or_else(|| "one of none, restricted, filtered, observe".to_owned())
+}
+
+/// A resolver's port is 53 unless it is given.
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    const DNS: u16 = 53; // RFC 1035 section 4.2
+    let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS));
+    address.or_else(|_| text.parse()).map_err(|_| "an address, or address:port".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn a_squid_user_needs_three_flags() {
+        let arguments = parse("ocs-proxy --policy p.yaml --listen 127.0.0.1:3128 --audit a.jsonl");
+        let arguments = arguments.unwrap();
+        assert_eq!(arguments.listen, ["127.0.0.1:3128".parse().unwrap()]);
+        assert_eq!(arguments.resolver, []);
+        assert!(!arguments.sandboxed);
+    }
+
+    #[test]
+    fn without_a_policy_a_record_or_a_listener_nothing_starts() {
+        for line in [
+            "ocs-proxy --listen 127.0.0.1:1 --audit a",
+            "ocs-proxy --policy p --listen 127.0.0.1:1",
+            "ocs-proxy --policy p --audit a",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --sandboxed",
+            "ocs-proxy --policy p --audit a --listen localhost:1",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --mode open",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --resolver dns.test",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 extra",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_resolver_is_asked_on_port_53_unless_said_otherwise() {
+        let line = "ocs-proxy --policy p --audit a --listen [::1]:1 --resolver 192.0.2.1 --resolver [::1]:5353";
+        let expected: [SocketAddr; 2] = ["192.0.2.1:53".parse().unwrap(), "[::1]:5353".parse().unwrap()];
+        assert_eq!(parse(line).unwrap().resolver, expected);
+    }
+}

@@ -1,0 +1,363 @@
+//! Starts the proxy, in an order where nothing is served before all of it can be, and ends it in order.
+//!
+//! Not here: what is served (`listener.rs`), and how a policy is loaded (`policy_store.rs`).
+//! Clauses: R1, R2, P9, U1
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use policies::audit::{Event, Header, StartEvent, Text, Timestamp};
+use policies::{Config, Generation};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::app::App;
+use crate::capture::Capture;
+use crate::config::Arguments;
+use crate::dial_in::DialIn;
+use crate::dns_stub::Stub;
+use crate::limits::Limits;
+use crate::listener::{self, Door};
+use crate::live::{Live, Phase};
+use crate::policy_store::{self, LoadError, Loaded, PolicySource, Reload, Seen};
+use crate::process::Processes;
+use crate::record_file;
+use crate::report;
+use crate::resolve::{Files, Resolver, Servers};
+use crate::sink::{Sink, Unrecorded};
+use crate::slots::Slots;
+use crate::sockets::{self, Passed, SocketsError};
+use crate::synthetic::Synthetic;
+use crate::{dns_serve, dns_stub};
+
+/// How often what was written is also put on the disk.
+const SYNC: Duration = Duration::from_secs(1); // what a crash of the machine, not of the proxy, may take
+/// After the cut, for tasks to write how their connections ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Connections past the limit that are told so at once; the rest are closed.
+const TOLD: usize = 256;
+/// Descriptors beside two for each connection: listeners, lookups, pipes, the record.
+const OTHER_DESCRIPTORS: u64 = 1024;
+
+/// Why the proxy did not start, or did not end in order.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The policy cannot be used.
+    #[error("{0}")]
+    Policy(#[from] LoadError),
+    /// The record cannot be used.
+    #[error("{path}: {error}")]
+    Record {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: record_file::OpenError,
+    },
+    /// The record takes no line.
+    #[error("{0}")]
+    Unrecorded(#[from] Unrecorded),
+    /// A listener cannot be had.
+    #[error("listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The sandbox's sockets did not come.
+    #[error("{0}")]
+    Sockets(#[from] SocketsError),
+    /// The system refused something that it never refuses.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+impl Failure {
+    /// The exit code: DESIGN "Commands".
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Policy(LoadError::Surroundings(_)) => 70,
+            Self::Policy(_) => 64,
+            Self::Record { .. }
+            | Self::Unrecorded(_)
+            | Self::Listen { .. }
+            | Self::Sockets(_)
+            | Self::System(_) => 70,
+        }
+    }
+}
+
+/// Runs the proxy until it is told to end.
+///
+/// # Errors
+/// [`Failure`]: nothing was served, or the record could not be ended.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let source = Arc::new(PolicySource {
+        path: arguments.policy.clone(),
+        name: name(&arguments),
+        mode: arguments.mode,
+        host_addresses: arguments.host_address.clone(),
+    });
+    let loaded = source.load()?;
+    for warning in &loaded.warnings {
+        report::tell(&warning.to_string());
+    }
+    let (passed, channel) = received(&arguments)?;
+    let seen = loaded.seen;
+    let own_name = loaded.config.sandbox_name().as_str().to_owned();
+    let app = Arc::new(app(&arguments, loaded)?);
+    app.sink.record(&Event::Start(StartEvent {
+        version: Text::new(env!("CARGO_PKG_VERSION")),
+        mode: app.live.policy().mode(),
+        engine: Text::new(&arguments.engine),
+    }))?;
+    app.sink.record(&source.event(&app.live.policy()))?;
+    // Before the ready line: a signal that comes right after it must find its handler.
+    let signals = Signals::new()?;
+    serve(&app, passed, &own_name)?;
+    drop(tokio::spawn(synced(Arc::clone(&app))));
+    let reload = Arc::new(Notify::new());
+    drop(tokio::spawn(watched(source, seen, Arc::clone(&app), Arc::clone(&reload))));
+    let gone = match channel {
+        Some(channel) => Some(DialIn::new(channel)?),
+        None => None,
+    };
+    if arguments.sandboxed {
+        report::ready(app.live.policy().generation().0)?;
+    }
+    signals.served(&app, &reload, gone.as_deref()).await;
+    Ok(app.sink.stop("signal")?)
+}
+
+fn app(arguments: &Arguments, loaded: Loaded) -> Result<App, Failure> {
+    let Loaded { policy, config, .. } = loaded;
+    let header = Header {
+        sandbox: arguments.sandbox.clone().unwrap_or_else(|| config.sandbox_name().as_str().to_owned()),
+        run: arguments.run.clone().unwrap_or_else(run_id),
+    };
+    let sink = Sink::open(&arguments.audit, &header).map_err(|error| Failure::Record {
+        path: arguments.audit.display().to_string(),
+        error,
+    })?;
+    let servers = match arguments.resolver.as_slice() {
+        [] => Servers::System,
+        given => Servers::Given(given.to_vec()),
+    };
+    let limits = limits(&config);
+    Ok(App {
+        live: Live::new(policy.at_generation(Generation(1))),
+        sink,
+        resolver: Resolver::new(servers, Files::default(), limits.lookup_timeout),
+        processes: Processes::default(),
+        slots: Slots::new(limits.connections),
+        refused: Slots::new(TOLD),
+        limits,
+    })
+}
+
+/// What the file's `limits` say; two descriptors for each connection must be there.
+fn limits(config: &Config) -> Limits {
+    let meant = config.limits();
+    let wanted = usize::try_from(meant.connections).unwrap_or(usize::MAX);
+    let connections = descriptors_for(wanted);
+    if connections < wanted {
+        report::tell(&format!(
+            "{connections} connections at once instead of {wanted}: the limit of open files is too low"
+        ));
+    }
+    Limits {
+        connections,
+        head_timeout: meant.head_timeout,
+        hello_timeout: meant.head_timeout,
+        connect_timeout: meant.connect_timeout,
+        idle_timeout: meant.idle_timeout,
+        ..Limits::default()
+    }
+}
+
+/// Raises our own limit of open files as far as it goes, and says for how many connections it is enough.
+fn descriptors_for(connections: usize) -> usize {
+    let wanted = (connections as u64).saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted.min(most)), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).ok();
+    }
+    let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = have.saturating_sub(OTHER_DESCRIPTORS.min(have / 2)) / 2;
+    usize::try_from(room).map_or(connections, |room| room.min(connections))
+}
+
+/// A run's id: when it began, and which process it is.
+fn run_id() -> String {
+    let now = Timestamp::from(SystemTime::now()).to_string();
+    let digits: String = now.chars().take(19).filter(|it| *it != '-' && *it != ':').collect();
+    format!("{digits}Z-{:06x}", std::process::id() & 0x00ff_ffff)
+}
+
+/// The policy's name: the path as it was given, or its file name where the path is one of ours.
+fn name(arguments: &Arguments) -> String {
+    let path = arguments.policy.as_path();
+    let of_ours = path.file_name().filter(|_| arguments.sandboxed).map(Path::new);
+    of_ours.unwrap_or(path).display().to_string()
+}
+
+/// The sockets to serve, and the connection that they came over.
+fn received(arguments: &Arguments) -> Result<(Passed, Option<OwnedFd>), Failure> {
+    if arguments.sandboxed {
+        let stdin = io::stdin();
+        let passed = sockets::receive(stdin.as_fd())?;
+        return Ok((passed, Some(stdin.as_fd().try_clone_to_owned()?)));
+    }
+    let mut passed = Passed::default();
+    for address in &arguments.listen {
+        let listener = TcpListener::bind(address);
+        let listener = listener.map_err(|error| Failure::Listen { address: *address, error })?;
+        passed.explicit.push(listener);
+    }
+    Ok((passed, None))
+}
+
+fn serve(app: &Arc<App>, passed: Passed, own_name: &str) -> Result<(), Failure> {
+    let synthetic = Synthetic::default();
+    for listener in passed.explicit {
+        spawn_listener(listener, Door::Explicit, app)?;
+    }
+    for listener in passed.capture {
+        spawn_listener(listener, Door::Capture(Capture::new(synthetic.clone())), app)?;
+    }
+    let judge = Arc::clone(app);
+    let judge: dns_stub::Judge = Box::new(move |name| judge.live.policy().allows_name(name));
+    let own_names = policies::DnsName::parse(own_name).into_iter().collect();
+    let stub = Stub::new(judge, synthetic, own_names);
+    for socket in passed.dns_udp {
+        socket.set_nonblocking(true)?;
+        let (socket, stub) = (tokio::net::UdpSocket::from_std(socket)?, Arc::clone(&stub));
+        let app = Arc::clone(app);
+        drop(tokio::spawn(async move { dns_serve::udp(socket, stub, draining(&app)).await }));
+    }
+    for listener in passed.dns_tcp {
+        listener.set_nonblocking(true)?;
+        let (listener, stub) = (tokio::net::TcpListener::from_std(listener)?, Arc::clone(&stub));
+        let app = Arc::clone(app);
+        drop(tokio::spawn(async move { dns_serve::tcp(listener, stub, draining(&app)).await }));
+    }
+    let app = Arc::clone(app);
+    drop(tokio::spawn(async move {
+        stub.report(|event| app.sink.owe(event), draining(&app)).await;
+    }));
+    Ok(())
+}
+
+fn spawn_listener(listener: TcpListener, door: Door, app: &Arc<App>) -> Result<(), Failure> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    drop(tokio::spawn(listener::serve(listener, door, Arc::clone(app))));
+    Ok(())
+}
+
+async fn draining(app: &App) {
+    app.live.reached(Phase::Draining).await;
+}
+
+/// Puts the record on the disk again and again, and writes what is owed when the disk takes it.
+async fn synced(app: Arc<App>) {
+    loop {
+        sleep(SYNC).await;
+        if let Some(file) = app.sink.unsynced() {
+            // What fails here is on its way all the same; the next line that fails is refused.
+            drop(tokio::task::spawn_blocking(move || file.sync_data()).await);
+        }
+    }
+}
+
+async fn watched(source: Arc<PolicySource>, seen: Seen, app: Arc<App>, asked: Arc<Notify>) {
+    let tell = |came: &Reload| match came {
+        Reload::InForce(generation, warnings) => {
+            for warning in warnings {
+                report::tell(&warning.to_string());
+            }
+            report::tell(&format!("policy {generation} is in force"));
+        }
+        Reload::Same => report::tell("the policy says what it said before"),
+        Reload::Refused(error) => {
+            report::tell(&format!("the policy before it stays in force: {error}"));
+        }
+        Reload::Unrecorded(error) => {
+            report::tell(&format!("the policy before it stays in force: {error}"));
+        }
+    };
+    policy_store::watch(source, seen, app, asked, tell).await;
+}
+
+struct Signals {
+    hang_up: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Serves until a signal says to end, or the sandbox is gone; then drains, and cuts what is left.
+    async fn served(mut self, app: &App, reload: &Notify, channel: Option<&DialIn>) {
+        let mut gone = pin!(async {
+            match channel {
+                Some(channel) => channel.run().await,
+                None => std::future::pending().await,
+            }
+        });
+        loop {
+            tokio::select! {
+                asked = self.next() => match asked {
+                    Asked::End => break,
+                    Asked::Reload => reload.notify_one(),
+                },
+                () = &mut gone => break,
+            }
+        }
+        app.live.enter(Phase::Draining);
+        tokio::select! {
+            () = app.slots.all_free() => {}
+            () = sleep(app.limits.drain_timeout) => {}
+            // A second signal has no patience.
+            () = self.end() => {}
+        }
+        app.live.enter(Phase::Ending);
+        timeout(LAST_WORDS, app.slots.all_free()).await.ok();
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hang_up.recv() => Asked::Reload,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.terminate.recv() => Asked::End,
+        }
+    }
+
+    async fn end(&mut self) {
+        while let Asked::Reload = self.next().await {}
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Asked {
+    End,
+    Reload,
+}
