@@ -54,7 +54,9 @@ fn mode(word: &str) -> Result<Mode, String> {
 fn resolver(text: &str) -> Result<SocketAddr, String> {
     const DNS: u16 = 53; // RFC 1035 section 4.2
     let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS));
-    address.or_else(|_| text.parse()).map_err(|_| "an address, or address:port".to_owned())
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "an address, or address:port".to_owned())
 }
 
 #[cfg(test)]
@@ -93,7 +95,10 @@ mod tests {
     #[test]
     fn a_resolver_is_asked_on_port_53_unless_said_otherwise() {
         let line = "ocs-proxy --policy p --audit a --listen [::1]:1 --resolver 192.0.2.1 --resolver [::1]:5353";
-        let expected: [SocketAddr; 2] = ["192.0.2.1:53".parse().unwrap(), "[::1]:5353".parse().unwrap()];
+        let expected: [SocketAddr; 2] = [
+            "192.0.2.1:53".parse().unwrap(),
+            "[::1]:5353".parse().unwrap(),
+        ];
         assert_eq!(parse(line).unwrap().resolver, expected);
     }
 }

@@ -17,9 +17,9 @@ mod dial;
 pub mod dial_in;
 pub mod dns_serve;
 pub mod dns_stub;
+mod entry;
 #[cfg(test)]
 mod fake_dns;
-mod entry;
 mod flow;
 mod forward;
 mod framing;

@@ -47,7 +47,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),  // docs/policy-file.md, limits.head-timeout
             hello_timeout: Duration::from_secs(10), // as the head: it is the tunnel's head
             hopeless_timeout: Duration::from_millis(30), // refused in under 50 ms, in words if it speaks
-            lookup_timeout: Duration::from_secs(5), // resolv.conf(5), "timeout"
+            lookup_timeout: Duration::from_secs(5),      // resolv.conf(5), "timeout"
             connect_timeout: Duration::from_secs(10), // docs/policy-file.md, limits.connect-timeout
             idle_timeout: Duration::from_secs(3600),  // a long poll of 30 minutes must live
             keep_alive: Duration::from_secs(120),     // what clients keep a pool for, rounded up

@@ -24,7 +24,12 @@ struct Ready {
 /// # Errors
 /// Nobody reads it: the starter is gone.
 pub(crate) fn ready(generation: u64) -> io::Result<()> {
-    let line = Ready { v: 1, kind: "ready", pid: std::process::id(), generation };
+    let line = Ready {
+        v: 1,
+        kind: "ready",
+        pid: std::process::id(),
+        generation,
+    };
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &line)?;
     out.write_all(b"\n")?;

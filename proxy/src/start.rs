@@ -85,9 +85,11 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Policy(LoadError::Surroundings(_)) => 70,
-            Self::Policy(_) => 64,
-            Self::Record { .. }
+            Self::Policy(
+                LoadError::Unreadable { .. } | LoadError::NotText { .. } | LoadError::Wrong(_),
+            ) => 64,
+            Self::Policy(LoadError::Surroundings(_))
+            | Self::Record { .. }
             | Self::Unrecorded(_)
             | Self::Listen { .. }
             | Self::Sockets(_)
@@ -126,7 +128,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     serve(&app, passed, &own_name)?;
     drop(tokio::spawn(synced(Arc::clone(&app))));
     let reload = Arc::new(Notify::new());
-    drop(tokio::spawn(watched(source, seen, Arc::clone(&app), Arc::clone(&reload))));
+    drop(tokio::spawn(watched(
+        source,
+        seen,
+        Arc::clone(&app),
+        Arc::clone(&reload),
+    )));
     let gone = match channel {
         Some(channel) => Some(DialIn::new(channel)?),
         None => None,
@@ -141,7 +148,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 fn app(arguments: &Arguments, loaded: Loaded) -> Result<App, Failure> {
     let Loaded { policy, config, .. } = loaded;
     let header = Header {
-        sandbox: arguments.sandbox.clone().unwrap_or_else(|| config.sandbox_name().as_str().to_owned()),
+        sandbox: arguments
+            .sandbox
+            .clone()
+            .unwrap_or_else(|| config.sandbox_name().as_str().to_owned()),
         run: arguments.run.clone().unwrap_or_else(run_id),
     };
     let sink = Sink::open(&arguments.audit, &header).map_err(|error| Failure::Record {
@@ -186,11 +196,16 @@ fn limits(config: &Config) -> Limits {
 
 /// Raises our own limit of open files as far as it goes, and says for how many connections it is enough.
 fn descriptors_for(connections: usize) -> usize {
-    let wanted = (connections as u64).saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    let wanted = (connections as u64)
+        .saturating_mul(2)
+        .saturating_add(OTHER_DESCRIPTORS);
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit { current: Some(wanted.min(most)), maximum: limit.maximum };
+        let raised = Rlimit {
+            current: Some(wanted.min(most)),
+            maximum: limit.maximum,
+        };
         setrlimit(Resource::Nofile, raised).ok();
     }
     let have = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -201,14 +216,21 @@ fn descriptors_for(connections: usize) -> usize {
 /// A run's id: when it began, and which process it is.
 fn run_id() -> String {
     let now = Timestamp::from(SystemTime::now()).to_string();
-    let digits: String = now.chars().take(19).filter(|it| *it != '-' && *it != ':').collect();
+    let digits: String = now
+        .chars()
+        .take(19)
+        .filter(|it| *it != '-' && *it != ':')
+        .collect();
     format!("{digits}Z-{:06x}", std::process::id() & 0x00ff_ffff)
 }
 
 /// The policy's name: the path as it was given, or its file name where the path is one of ours.
 fn name(arguments: &Arguments) -> String {
     let path = arguments.policy.as_path();
-    let of_ours = path.file_name().filter(|_| arguments.sandboxed).map(Path::new);
+    let of_ours = path
+        .file_name()
+        .filter(|_| arguments.sandboxed)
+        .map(Path::new);
     of_ours.unwrap_or(path).display().to_string()
 }
 
@@ -222,7 +244,10 @@ fn received(arguments: &Arguments) -> Result<(Passed, Option<OwnedFd>), Failure>
     let mut passed = Passed::default();
     for address in &arguments.listen {
         let listener = TcpListener::bind(address);
-        let listener = listener.map_err(|error| Failure::Listen { address: *address, error })?;
+        let listener = listener.map_err(|error| Failure::Listen {
+            address: *address,
+            error,
+        })?;
         passed.explicit.push(listener);
     }
     Ok((passed, None))
@@ -234,7 +259,11 @@ fn serve(app: &Arc<App>, passed: Passed, own_name: &str) -> Result<(), Failure> 
         spawn_listener(listener, Door::Explicit, app)?;
     }
     for listener in passed.capture {
-        spawn_listener(listener, Door::Capture(Capture::new(synthetic.clone())), app)?;
+        spawn_listener(
+            listener,
+            Door::Capture(Capture::new(synthetic.clone())),
+            app,
+        )?;
     }
     let judge = Arc::clone(app);
     let judge: dns_stub::Judge = Box::new(move |name| judge.live.policy().allows_name(name));
@@ -244,17 +273,25 @@ fn serve(app: &Arc<App>, passed: Passed, own_name: &str) -> Result<(), Failure> 
         socket.set_nonblocking(true)?;
         let (socket, stub) = (tokio::net::UdpSocket::from_std(socket)?, Arc::clone(&stub));
         let app = Arc::clone(app);
-        drop(tokio::spawn(async move { dns_serve::udp(socket, stub, draining(&app)).await }));
+        drop(tokio::spawn(async move {
+            dns_serve::udp(socket, stub, draining(&app)).await;
+        }));
     }
     for listener in passed.dns_tcp {
         listener.set_nonblocking(true)?;
-        let (listener, stub) = (tokio::net::TcpListener::from_std(listener)?, Arc::clone(&stub));
+        let (listener, stub) = (
+            tokio::net::TcpListener::from_std(listener)?,
+            Arc::clone(&stub),
+        );
         let app = Arc::clone(app);
-        drop(tokio::spawn(async move { dns_serve::tcp(listener, stub, draining(&app)).await }));
+        drop(tokio::spawn(async move {
+            dns_serve::tcp(listener, stub, draining(&app)).await;
+        }));
     }
     let app = Arc::clone(app);
     drop(tokio::spawn(async move {
-        stub.report(|event| app.sink.owe(event), draining(&app)).await;
+        stub.report(|event| app.sink.owe(event), draining(&app))
+            .await;
     }));
     Ok(())
 }
@@ -262,7 +299,11 @@ fn serve(app: &Arc<App>, passed: Passed, own_name: &str) -> Result<(), Failure> 
 fn spawn_listener(listener: TcpListener, door: Door, app: &Arc<App>) -> Result<(), Failure> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    drop(tokio::spawn(listener::serve(listener, door, Arc::clone(app))));
+    drop(tokio::spawn(listener::serve(
+        listener,
+        door,
+        Arc::clone(app),
+    )));
     Ok(())
 }
 
