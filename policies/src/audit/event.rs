@@ -158,6 +158,23 @@ pub enum Outcome {
     UpstreamError,
 }
 
+impl Outcome {
+    /// Every one, for schemas and tables.
+    pub const ALL: [Self; 11] = [
+        Self::Abandoned,
+        Self::ClientError,
+        Self::Done,
+        Self::DialFailed,
+        Self::DnsFailed,
+        Self::Idle,
+        Self::Limit,
+        Self::Refused,
+        Self::Revoked,
+        Self::Shutdown,
+        Self::UpstreamError,
+    ];
+}
+
 /// `packet`: packets of one kind that the kernel refused, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketEvent {
@@ -212,6 +229,17 @@ pub enum Lost {
     Requests,
     /// The end of a record whose writer was killed: a line cut in the middle.
     Tail,
+}
+
+impl Lost {
+    /// Every one, for schemas and tables.
+    pub const ALL: [Self; 5] = [
+        Self::Closes,
+        Self::Dns,
+        Self::Packets,
+        Self::Requests,
+        Self::Tail,
+    ];
 }
 
 /// `stop`: the last line of a record that ended in order.

@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::yaml::{Kind, Node, Scalar, quoted};
 use crate::{Agent, Tool};
 
-const KEYS: [&str; 1] = ["tool"];
+pub(crate) const KEYS: [&str; 1] = ["tool"];
 
 /// What a shell would read otherwise than literally; no shell reads a tool's command.
 const SHELL: [char; 22] = [

@@ -6,7 +6,7 @@ use super::Compiler;
 use crate::Limits;
 use crate::yaml::{Node, Scalar, quoted};
 
-const KEYS: [&str; 5] = [
+pub(crate) const KEYS: [&str; 5] = [
     "connections",
     "head-timeout",
     "connect-timeout",

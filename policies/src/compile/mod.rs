@@ -10,6 +10,11 @@ mod env;
 mod limits;
 pub(crate) mod paths;
 
+#[cfg(test)]
+pub(crate) use agent::KEYS as AGENT_KEYS;
+#[cfg(test)]
+pub(crate) use limits::KEYS as LIMIT_KEYS;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
