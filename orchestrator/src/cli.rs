@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+mod audit;
 mod policy;
 
+pub use audit::{
+    AuditCommand, FilterArgs, FollowArgs, FormArgs, QueryArgs, ReportArgs, VerifyArgs,
+};
 pub use policy::{
     ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
 };
@@ -13,7 +17,6 @@ pub use policy::{
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
 pub const NOT_BUILT: &[&str] = &[
     "init",
-    "audit",
     "start",
     "stop",
     "status",
@@ -33,6 +36,8 @@ pub const NOT_BUILT: &[&str] = &[
     "approve",
     "policy reload",
     "policy suggest",
+    "audit export",
+    "audit export",
 ];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
@@ -70,6 +75,9 @@ pub enum Command {
     /// Check, explain and approve what may go out
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),
+    /// Read the record of what went out and what was refused
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(AuditCommand),
     /// Say what this machine can do, and what to type where something is missing
     Doctor(DoctorArgs),
     /// The inner half of `doctor`; started by ocs itself.

@@ -230,9 +230,12 @@ fn ascii_json(text: &str) -> String {
     ascii
 }
 
-/// A reader that went away (`ocs audit query | head`) is marked by its own exit, and is not worth a message.
+/// That a reader went away (`ocs audit query | head`) is no news to anybody.
 fn output_failed(error: io::Error) -> Failure {
-    Failure::new(Exit::No, "write to stdout").because(error)
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(Exit::No),
+        _ => Failure::new(Exit::No, "write to stdout").because(error),
+    }
 }
 
 #[cfg(test)]
@@ -305,6 +308,29 @@ pub(crate) mod tests {
         let expected = "\"\\u001b[2J\\u202e\\u007f\\n\\ud83d\\ude00\\\"\"\n";
         assert_eq!(out, expected);
         assert_eq!(serde_json::from_str::<String>(&out).unwrap(), hostile);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_news_and_a_full_disk_is() {
+        struct Broken(io::ErrorKind);
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let line = |kind| {
+            let (mut out, mut err, mut input) = (Broken(kind), Vec::new(), &b""[..]);
+            Console::new(&mut out, &mut err, &mut input, Terminal::default()).line("x")
+        };
+        assert_eq!(
+            line(io::ErrorKind::BrokenPipe),
+            Err(Failure::silent(Exit::No))
+        );
+        let full = Failure::new(Exit::No, "write to stdout: no storage space");
+        assert_eq!(line(io::ErrorKind::StorageFull), Err(full));
     }
 
     #[test]

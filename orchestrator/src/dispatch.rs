@@ -10,6 +10,7 @@ use crate::world::World;
 /// What the command could not do, with the code to end with.
 pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
     match command {
+        Command::Audit(command) => crate::audit_cmd::run(command, world, console),
         Command::Doctor(args) => crate::doctor::run(args, world, console),
         Command::ProbeNamespaces => crate::doctor::probe(console),
         Command::Policy(command) => crate::policy_cmd::run(command, world, console),
@@ -39,6 +40,9 @@ pub fn end(ended: Result<Exit, Failure>, console: &mut Console<'_>) -> Exit {
         Ok(exit) => return exit,
         Err(failure) => failure,
     };
+    if failure.is_silent() {
+        return failure.exit();
+    }
     let label = console.styled_note(Style::Bad, "ocs:");
     console.note(format_args!("{label} {failure}"));
     if let Some(next) = failure.next_step() {

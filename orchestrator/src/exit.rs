@@ -68,6 +68,18 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// A failure that is no news to anybody: nothing is said.
+    #[must_use]
+    pub fn silent(exit: Exit) -> Self {
+        Self::new(exit, "")
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// A failure whose message is `error` and its causes.
     pub fn of(exit: Exit, error: &dyn Error) -> Self {
         let mut message = error.to_string();

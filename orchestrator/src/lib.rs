@@ -21,6 +21,7 @@ pub mod project;
 pub mod sandbox_id;
 pub mod world;
 
+mod audit_cmd;
 mod doctor;
 mod policy_cmd;
 mod run;

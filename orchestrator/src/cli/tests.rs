@@ -36,7 +36,7 @@ fn help_lists_no_command_that_is_not_built() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(listed, ["run", "policy", "doctor"]);
+    assert_eq!(listed, ["run", "policy", "audit", "doctor"]);
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! `ocs audit`: the record, read. Writes nothing; what a line means is `policies::audit`'s word.
+//! Clauses: R3, R4.
+mod csv;
+mod filter;
+mod follow;
+mod lines;
+mod moment;
+mod query;
+mod report;
+mod row;
+mod tally;
+mod verify;
+
+use crate::cli::AuditCommand;
+use crate::console::Console;
+use crate::exit::{Exit, Failure};
+use crate::world::World;
+
+/// Runs one of the commands of `ocs audit`.
+///
+/// # Errors
+/// What the command could not do, with the code to end with.
+pub(crate) fn run(
+    command: &AuditCommand,
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    match command {
+        AuditCommand::Follow(args) => follow::run(args, world, console),
+        AuditCommand::Query(args) => query::run(args, world, console),
+        AuditCommand::Report(args) => report::run(args, world, console),
+        AuditCommand::Verify(args) => verify::run(args, world, console),
+    }
+}
+
+#[cfg(test)]
+mod tests;

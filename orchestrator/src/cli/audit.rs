@@ -1,0 +1,148 @@
+//! `ocs audit`: what can be typed.
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+const FILES: &str = "\
+Without FILE the record of the project is read, every run of it. FILE may be any record of that form, of another machine
+too; - is stdin.";
+
+const REPORT_HELP: &str = "\
+One row per destination: how often allowed and refused, bytes up and down, first and last time, the deciding rule, the
+processes. On a terminal each row ends in a graph of its requests over the time of the record.
+
+Exit codes: 0 done (lines that cannot be read are counted and told), 64 wrong usage or nothing to read.";
+
+const QUERY_HELP: &str = "\
+Prints each event that fits every filter. With --json the lines come out as they stand in the record, byte for byte;
+with --csv as a table for spreadsheets (RFC 4180; what a spreadsheet would run as a formula is made text).
+
+Moments: 2026-11-21T01:14:00Z, 2026-11-21 (its midnight, UTC), or 90s, 15m, 2h, 7d ago.
+
+Examples:
+  ocs audit query --decision deny --since 1h
+  ocs audit query --host .example.org --json | jq -r .process.exe
+  ocs audit query --run 20261121T011400Z-0a1b2c --csv > run.csv";
+
+const VERIFY_HELP: &str = "\
+Checks every line's digest, its number and its place behind the line before it. What no reader can see from the record
+alone is that whole lines are missing at its end: keep the head that is printed elsewhere, and compare.
+
+Exit codes: 0 every record is whole, 1 a line is bad (file, line and reason are printed), 64 nothing to read.";
+
+const FOLLOW_HELP: &str = "\
+Prints events as they are written, of the project's sandbox, of those named, or with --all of every sandbox of this user,
+until interrupted. Filters and output are those of query.";
+
+/// `ocs audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Say where the agent went and what was refused, per destination
+    Report(ReportArgs),
+    /// Print the events that fit
+    Query(QueryArgs),
+    /// Print events as they happen
+    Follow(FollowArgs),
+    /// Check that the record is whole, and name the first bad line
+    Verify(VerifyArgs),
+}
+
+/// `ocs audit report`.
+#[derive(Args, Debug)]
+#[command(after_help = REPORT_HELP)]
+pub struct ReportArgs {
+    /// Records to read in place of the project's own; - is stdin
+    #[arg(value_name = "FILE", help = FILES)]
+    pub files: Vec<PathBuf>,
+    /// What counts
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ocs audit query`.
+#[derive(Args, Debug)]
+#[command(after_help = QUERY_HELP)]
+pub struct QueryArgs {
+    /// Records to read in place of the project's own; - is stdin
+    #[arg(value_name = "FILE", help = FILES)]
+    pub files: Vec<PathBuf>,
+    /// What to print
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to print it
+    #[command(flatten)]
+    pub form: FormArgs,
+}
+
+/// `ocs audit follow`.
+#[derive(Args, Debug)]
+#[command(after_help = FOLLOW_HELP)]
+pub struct FollowArgs {
+    /// Sandboxes to follow, by id as `ls ~/.opencode-sandbox` shows it [default: the project's]
+    #[arg(value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Follow every sandbox of this user
+    #[arg(long, conflicts_with = "sandboxes")]
+    pub all: bool,
+    /// What to print
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Print the lines as they stand in the record
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ocs audit verify`.
+#[derive(Args, Debug)]
+#[command(after_help = VERIFY_HELP)]
+pub struct VerifyArgs {
+    /// Records to read in place of the project's own; - is stdin
+    #[arg(value_name = "FILE", help = FILES)]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What an event must be to count. Several of one kind: any of them; several kinds: all of them.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FilterArgs {
+    /// allow or deny
+    #[arg(long, value_name = "DECISION", value_parser = ["allow", "deny"])]
+    pub decision: Option<String>,
+    /// A host or address, or .d for d and all below
+    #[arg(long, value_name = "HOST")]
+    pub host: Vec<String>,
+    /// A reason code, such as not-whitelisted
+    #[arg(long, value_name = "REASON")]
+    pub reason: Vec<String>,
+    /// connect, http, captured-tls, captured-http, captured-tcp, dns or packet
+    #[arg(long, value_name = "VIA")]
+    pub via: Vec<String>,
+    /// A process by its number, its path, or the last part of its path
+    #[arg(long, value_name = "PROCESS")]
+    pub process: Vec<String>,
+    /// A run by its id
+    #[arg(long, value_name = "RUN")]
+    pub run: Vec<String>,
+    /// Not before this moment
+    #[arg(long, value_name = "MOMENT")]
+    pub since: Option<String>,
+    /// Before this moment
+    #[arg(long, value_name = "MOMENT")]
+    pub until: Option<String>,
+}
+
+/// How events are printed.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct FormArgs {
+    /// Print the lines as they stand in the record
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print a table for spreadsheets
+    #[arg(long)]
+    pub csv: bool,
+}
