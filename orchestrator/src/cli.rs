@@ -16,7 +16,6 @@ pub use policy::{
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
 pub const NOT_BUILT: &[&str] = &[
-    "init",
     "start",
     "stop",
     "status",
@@ -70,6 +69,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write the project's files, asking for each; never overwrites
+    Init(InitArgs),
     /// Run any command behind the fence
     Run(RunArgs),
     /// Check, explain and approve what may go out
@@ -86,6 +87,27 @@ pub enum Command {
     /// The inner half of `run`; started by ocs itself.
     #[command(hide = true)]
     BoxEnter(BoxEnterArgs),
+}
+
+const INIT_HELP: &str = "\
+Files: mise.toml, opencode-sandbox-config.yaml, opencode.jsonc, opencode-sandbox-pre-start-container.sh. What is there
+stays as it is. Without --preset the config allows what OpenCode itself needs with the model that opencode.jsonc names;
+ocs policy presets shows what else there is.
+
+Exit codes: 0 done, 1 the config was declined, 64 nobody to ask, no such directory or preset: nothing was written.";
+
+/// `ocs init`.
+#[derive(Args, Debug)]
+#[command(after_help = INIT_HELP)]
+pub struct InitArgs {
+    /// The project's directory [default: the working directory]
+    pub dir: Option<PathBuf>,
+    /// Write every missing file without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// A bundled list of hosts to allow; may be given more than once
+    #[arg(long = "preset", value_name = "NAME")]
+    pub presets: Vec<String>,
 }
 
 /// `ocs run`.

@@ -12,6 +12,7 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
     match command {
         Command::Audit(command) => crate::audit_cmd::run(command, world, console),
         Command::Doctor(args) => crate::doctor::run(args, world, console),
+        Command::Init(args) => crate::init::run(args, world, console),
         Command::ProbeNamespaces => crate::doctor::probe(console),
         Command::Policy(command) => crate::policy_cmd::run(command, world, console),
         Command::Run(args) => crate::run::run(args, world, console),

@@ -23,6 +23,7 @@ pub mod world;
 
 mod audit_cmd;
 mod doctor;
+mod init;
 mod policy_cmd;
 mod run;
 mod teardown;

@@ -58,7 +58,7 @@ impl Project {
         let home = world.home.as_deref().ok_or(ProjectError::NoHome)?;
         let id = SandboxId::new(&name, &config.root);
         let state = StateDir::new(home, &id);
-        refuse_state_inside(&config.root, &state)?;
+        refuse_overlap(&config.root, &state.root)?;
         Ok(Self {
             config,
             name,
@@ -262,14 +262,25 @@ impl From<ProjectError> for Failure {
     }
 }
 
-fn refuse_state_inside(root: &Path, state: &StateDir) -> Result<(), ProjectError> {
+/// Refuses a directory as a project if the agent would reach the state directory from it, or the other way round.
+///
+/// # Errors
+/// It contains the state directory or lies in it, or nobody knows where that is.
+pub fn refuse_state_inside(root: &Path, world: &World) -> Result<(), ProjectError> {
+    let home = world.home.as_deref().ok_or(ProjectError::NoHome)?;
+    refuse_overlap(root, &home.join(STATE_ROOT))
+}
+
+fn refuse_overlap(root: &Path, state: &Path) -> Result<(), ProjectError> {
     // The state may not exist yet: the nearest part of it that does says where it really lies.
     let real = state
-        .root
         .ancestors()
         .find_map(|part| Some((part.canonicalize().ok()?, part)));
-    let real = real.map_or(state.root.clone(), |(real, part)| {
-        real.join(state.root.strip_prefix(part).unwrap_or(Path::new("")))
+    let real = real.map_or(state.to_owned(), |(real, part)| {
+        match state.strip_prefix(part) {
+            Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+            Ok(_) | Err(_) => real,
+        }
     });
     if real.starts_with(root) || root.starts_with(&real) {
         return Err(ProjectError::ContainsState {

@@ -4,6 +4,8 @@ mod check;
 mod explain;
 mod presets;
 
+pub(crate) use presets::find as find_preset;
+
 use crate::cli::PolicyCommand;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
