@@ -36,7 +36,6 @@ pub const NOT_BUILT: &[&str] = &[
     "policy reload",
     "policy suggest",
     "audit export",
-    "audit export",
 ];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.

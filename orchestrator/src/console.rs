@@ -232,10 +232,10 @@ fn ascii_json(text: &str) -> String {
 
 /// That a reader went away (`ocs audit query | head`) is no news to anybody.
 fn output_failed(error: io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::silent(Exit::No),
-        _ => Failure::new(Exit::No, "write to stdout").because(error),
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::silent(Exit::No);
     }
+    Failure::new(Exit::No, "write to stdout").because(error)
 }
 
 #[cfg(test)]

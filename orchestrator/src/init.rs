@@ -159,10 +159,12 @@ fn config_for(dir: &Path, presets: &[String]) -> Result<String, Failure> {
         .map(|preset| format!("  - {preset}"))
         .collect();
     let name = nearest_name(&dir.file_name().unwrap_or_default().to_string_lossy());
+    // The one name that is no text in YAML.
+    let name = if name == "null" { "\"null\"" } else { &name };
     let [_, template, ..] = &TEMPLATES;
     let text = template
         .text
-        .replace("@NAME@", &name)
+        .replace("@NAME@", name)
         .replace("@PRESETS@", &presets.join("\n"));
     match Config::parse(&Source {
         name: CONFIG_FILE,

@@ -117,10 +117,12 @@ impl Sandboxes {
             }
         };
         // What is not there yet may come.
-        directories
+        let records = directories
             .iter()
-            .flat_map(|directory| lines::records_in(directory).unwrap_or_default())
-            .collect()
+            .flat_map(|directory| lines::records_in(directory).unwrap_or_default());
+        let mut records: Vec<PathBuf> = records.collect();
+        records.sort();
+        records
     }
 }
 

@@ -37,12 +37,17 @@ pub(super) fn places(files: &[PathBuf], world: &World) -> Result<Vec<Place>, Fai
     }
     let project = Project::find(None, world)?;
     let directory = project.state().audit();
-    let records = records_in(&directory).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => no_record(&directory),
-        _ => Failure::new(Exit::No, format!("read {}", directory.display())).because(error),
-    })?;
+    let records = match records_in(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let failure = Failure::new(Exit::No, format!("read {}", directory.display()));
+            return Err(failure.because(error));
+        }
+        Ok(records) => records,
+    };
     if records.is_empty() {
-        return Err(no_record(&directory));
+        let message = format!("there is no record in {}", directory.display());
+        return Err(Failure::usage(message).next("ocs run -- CMD writes one"));
     }
     Ok(records.into_iter().map(Place::File).collect())
 }
@@ -64,11 +69,6 @@ pub(super) fn records_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     }
     records.sort();
     Ok(records)
-}
-
-fn no_record(directory: &Path) -> Failure {
-    Failure::usage(format!("there is no record in {}", directory.display()))
-        .next("ocs run -- CMD writes one")
 }
 
 impl Place {

@@ -8,6 +8,7 @@ mod moment;
 mod query;
 mod report;
 mod row;
+mod table;
 mod tally;
 mod verify;
 

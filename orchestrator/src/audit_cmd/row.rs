@@ -1,7 +1,9 @@
 //! One event as a row of a table: the same columns whatever happened. A view: decides nothing, keeps nothing.
 use std::net::IpAddr;
 
-use policies::audit::{Decision, Event, Process, Record};
+use policies::audit::{
+    Decision, DnsEvent, Event, PacketEvent, Process, Record, RequestEvent, Text,
+};
 use policies::{Reason, Rule};
 use serde::Serialize;
 
@@ -48,59 +50,63 @@ impl<'r> Row<'r> {
             count: 1,
         };
         match &record.event {
-            Event::Request(event) => Self {
-                kind: "request",
-                decision: Some(event.decision),
-                reason: event.reason,
-                rule: event.rule.as_ref(),
-                via: Some(event.via.code()),
-                method: event.method.as_ref().map(policies::audit::Text::as_str),
-                host: event.host.as_ref().map(|host| host.as_str().to_owned()),
-                port: event.port,
-                address: event.address,
-                sni: event.sni.as_ref().map(policies::audit::Text::as_str),
-                process: Some(&event.process),
-                ..row
-            },
-            Event::Dns(event) => Self {
-                kind: "dns",
-                decision: Some(event.decision),
-                reason: event.reason,
-                via: Some("dns"),
-                host: Some(event.name.as_str().to_owned()),
-                protocol: Some(event.kind.as_str()),
-                count: event.count,
-                ..row
-            },
-            Event::Packet(event) => Self {
-                kind: "packet",
-                decision: Some(Decision::Deny),
-                reason: Some(event.reason),
-                via: Some("packet"),
-                host: event.address.map(|address| address.to_string()),
-                port: event.port,
-                protocol: Some(event.protocol.as_str()),
-                address: event.address,
-                count: event.count,
-                ..row
-            },
-            Event::Close(_) => Self {
-                kind: "close",
-                ..row
-            },
-            Event::Gap(_) => Self { kind: "gap", ..row },
-            Event::Policy(_) => Self {
-                kind: "policy",
-                ..row
-            },
-            Event::Start(_) => Self {
-                kind: "start",
-                ..row
-            },
-            Event::Stop(_) => Self {
-                kind: "stop",
-                ..row
-            },
+            Event::Request(event) => row.request(event),
+            Event::Dns(event) => row.dns(event),
+            Event::Packet(event) => row.packet(event),
+            Event::Close(_) => row.named("close"),
+            Event::Gap(_) => row.named("gap"),
+            Event::Policy(_) => row.named("policy"),
+            Event::Start(_) => row.named("start"),
+            Event::Stop(_) => row.named("stop"),
+        }
+    }
+
+    fn named(self, kind: &'static str) -> Self {
+        Self { kind, ..self }
+    }
+
+    fn request(self, event: &'r RequestEvent) -> Self {
+        Self {
+            kind: "request",
+            decision: Some(event.decision),
+            reason: event.reason,
+            rule: event.rule.as_ref(),
+            via: Some(event.via.code()),
+            method: event.method.as_ref().map(Text::as_str),
+            host: event.host.as_ref().map(Text::to_string),
+            port: event.port,
+            address: event.address,
+            sni: event.sni.as_ref().map(Text::as_str),
+            process: Some(&event.process),
+            ..self
+        }
+    }
+
+    fn dns(self, event: &'r DnsEvent) -> Self {
+        Self {
+            kind: "dns",
+            decision: Some(event.decision),
+            reason: event.reason,
+            via: Some("dns"),
+            host: Some(event.name.to_string()),
+            protocol: Some(event.kind.as_str()),
+            count: event.count,
+            ..self
+        }
+    }
+
+    fn packet(self, event: &'r PacketEvent) -> Self {
+        Self {
+            kind: "packet",
+            decision: Some(Decision::Deny),
+            reason: Some(event.reason),
+            via: Some("packet"),
+            host: event.address.map(|address| address.to_string()),
+            port: event.port,
+            protocol: Some(event.protocol.as_str()),
+            address: event.address,
+            count: event.count,
+            ..self
         }
     }
 
