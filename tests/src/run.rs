@@ -1,12 +1,12 @@
 //! A program that runs, or ran, in a world.
 
 use std::fs::File;
-use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 
 /// A program that was started.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Running {
     shown: String,
     begun: Instant,
     /// Files, not pipes: a process that a run left behind must not keep the test waiting.
-    outputs: [File; 2],
+    outputs: [Output; 2],
 }
 
 /// A program that ended.
@@ -34,12 +34,31 @@ pub struct Finished {
 }
 
 impl Running {
-    pub(crate) fn new(child: Child, shown: String, begun: Instant, outputs: [File; 2]) -> Self {
+    pub(crate) fn new(child: Child, shown: String, begun: Instant, outputs: [Output; 2]) -> Self {
         Self {
             child,
             shown,
             begun,
             outputs,
+        }
+    }
+
+    /// Waits until what was written to stdout satisfies `wanted`, and gives it.
+    ///
+    /// # Errors
+    /// It ended, or half a minute passed, before that.
+    pub fn until(&mut self, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let [stdout, _] = &self.outputs;
+        loop {
+            let written = stdout.text()?;
+            if wanted(&written) {
+                return Ok(written);
+            }
+            let ended = self.child.try_wait().context("look after a program")?;
+            if ended.is_some() || self.begun.elapsed() > Duration::from_secs(30) {
+                bail!("{} wrote only {written:?} ({ended:?})", self.shown);
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -53,7 +72,7 @@ impl Running {
             .wait()
             .with_context(|| format!("wait for {}", self.shown))?;
         let took = self.begun.elapsed();
-        let [stdout, stderr] = self.outputs.map(text);
+        let [stdout, stderr] = self.outputs.map(|output| output.text());
         Ok(Finished {
             shown: self.shown,
             status,
@@ -64,12 +83,29 @@ impl Running {
     }
 }
 
-fn text(mut file: File) -> Result<String> {
-    let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .context("read a program's output")?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// A file that a program writes to its end, and that is read meanwhile.
+#[derive(Debug)]
+pub(crate) struct Output(NamedTempFile);
+
+impl Output {
+    pub(crate) fn new() -> Result<Self> {
+        NamedTempFile::new()
+            .map(Self)
+            .context("make a file for a program's output")
+    }
+
+    /// For the program: every write goes to the end, wherever a reader is.
+    pub(crate) fn writer(&self) -> Result<File> {
+        File::options()
+            .append(true)
+            .open(self.0.path())
+            .context("open a program's output")
+    }
+
+    fn text(&self) -> Result<String> {
+        let bytes = std::fs::read(self.0.path()).context("read a program's output")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
 impl Finished {

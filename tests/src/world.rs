@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::order::Order;
-use crate::run::{Finished, Running};
+use crate::run::{Finished, Output, Running};
 use crate::spec::{Answers, Ask, Census, Process, Readings, Reply};
 use crate::{binaries, certificates, command};
 
@@ -123,8 +123,8 @@ impl World {
         } else {
             Stdio::null()
         });
-        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        command.stdout(out.try_clone()?).stderr(err.try_clone()?);
+        let (out, err) = (Output::new()?, Output::new()?);
+        command.stdout(out.writer()?).stderr(err.writer()?);
         let begun = Instant::now();
         let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), call.input) {
