@@ -38,13 +38,15 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         file: Arc<str>,
         place: Place,
         message: String,
         write: Option<String>,
     ) -> Self {
         let Place { line, column } = place;
+        // The file may be a stranger's: no corrected text carries a control or bidirectional character to a terminal.
+        let write = write.filter(|text| text.chars().all(is_shown_as_it_is));
         Self {
             line,
             column,
@@ -53,6 +55,11 @@ impl ConfigError {
             file,
         }
     }
+}
+
+/// Whether a character looks like itself wherever it is printed.
+fn is_shown_as_it_is(char: char) -> bool {
+    matches!(char, '\'' | '"' | '\\') || char.escape_debug().len() == 1
 }
 
 impl fmt::Display for ConfigError {

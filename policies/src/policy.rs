@@ -167,7 +167,14 @@ impl Config {
 /// the last walked is the rule. So the narrowest comes first here, and the order of the file decides nothing.
 fn narrowest_first(entries: &[(Pattern, Rule)]) -> Vec<&(Pattern, Rule)> {
     let mut sorted: Vec<_> = entries.iter().collect();
-    sorted.sort_by_key(|(pattern, _)| (pattern.extent == Extent::Below, pattern.port.is_none()));
+    // Of two ports the order matters to no verdict; it is fixed so that the same rule is named.
+    sorted.sort_by_key(|(pattern, _)| {
+        (
+            pattern.extent == Extent::Below,
+            pattern.port.is_none(),
+            pattern.port,
+        )
+    });
     sorted
 }
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::capture::Capture;
+use crate::capture::{Capture, Caught};
 use crate::classify::Place;
 use crate::dial::exhausted;
 use crate::live::Phase;
@@ -73,9 +73,15 @@ fn admit(stream: TcpStream, peer: SocketAddr, door: &Door, app: &Arc<App>) {
 async fn run(stream: TcpStream, peer: SocketAddr, door: Door, app: Arc<App>, slot: Slot) {
     match door {
         Door::Explicit => session::run_explicit(stream, peer, app).await,
-        Door::Capture(capture) => match capture.destination(&stream) {
-            Some(destination) => session::run_captured(stream, peer, destination, app).await,
-            None => drop(stream),
+        Door::Capture(capture) => match capture.caught(&stream) {
+            // What is held is held until the connection ends.
+            Ok(Caught {
+                destination,
+                held: _held,
+            }) => {
+                session::run_captured(stream, peer, destination, app).await;
+            }
+            Err(_) => drop(stream), // it is gone already
         },
     }
     drop(slot);

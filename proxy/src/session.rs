@@ -52,7 +52,7 @@ pub async fn run_captured(
 async fn explicit(stream: TcpStream, peer: SocketAddr, app: Arc<App>) -> Option<Tunnel> {
     stream.set_nodelay(true).ok();
     let local = stream.local_addr().ok()?;
-    let process = app.processes.find(peer, local).await;
+    let process = app.processes.find(peer, local);
     Session::new(app, Wire::new(stream), Place::Explicit, Via::Http, process)
         .serve()
         .await

@@ -35,7 +35,7 @@ pub(crate) async fn serve(
 ) -> Option<Tunnel> {
     stream.set_nodelay(true).ok();
     let port = Port::new(captured.original.port())?;
-    let process = app.processes.find(peer, captured.original).await;
+    let process = app.processes.find(peer, captured.original);
     let place = Place::Inside {
         host: captured.host.clone(),
         port,
