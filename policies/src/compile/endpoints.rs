@@ -13,6 +13,9 @@ use crate::{Destination, Host, HostError, LlmEndpoint, Port, Rule, Scheme, TcpEn
 const WIDEST_V4: u8 = 8;
 const WIDEST_V6: u8 = 7;
 
+/// The longest URL: an entry stands in the record with each request that it allows.
+const MAX_URL: usize = 1_000;
+
 /// A mistake in one entry: what is wrong, and the corrected text.
 type Wrong = (String, Option<String>);
 
@@ -149,6 +152,9 @@ fn refuse_model_server(text: &str, endpoint: &LlmEndpoint) -> Result<(), Wrong> 
         rule: _,
     } = endpoint;
     let shown = quoted(text);
+    if text.len() > MAX_URL {
+        return Err((format!("{shown} is longer than {MAX_URL} characters"), None));
+    }
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err((
             format!("{shown}: the path has a character that no URL has"),
