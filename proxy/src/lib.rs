@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "the walk is not whole yet")]
 
+pub mod admin;
 mod answer;
 pub mod app;
 mod ask;
@@ -31,6 +32,7 @@ pub mod limits;
 pub mod listener;
 pub mod live;
 mod message;
+mod metrics;
 mod netlink;
 pub mod packets;
 mod pipes;

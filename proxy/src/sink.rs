@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use policies::audit::{
@@ -17,6 +17,7 @@ use policies::audit::{
 };
 use thiserror::Error;
 
+use crate::metrics::Metrics;
 use crate::record_file;
 
 /// Ends of connections that are kept while the disk is full. Past it they become a `gap`.
@@ -31,6 +32,7 @@ pub struct Unrecorded;
 #[derive(Debug)]
 pub struct Sink {
     inner: Mutex<Inner>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,7 @@ struct Inner {
     tally: Tally,
     dirty: bool,
     torn: bool,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +63,9 @@ impl Sink {
     /// The file cannot be opened as a plain file of ours, or is no record.
     pub fn open(path: &Path, header: &Header) -> Result<Self, record_file::OpenError> {
         let opened = record_file::open(path, header)?;
+        let metrics = Arc::new(Metrics::default());
         let mut inner = Inner {
+            metrics: Arc::clone(&metrics),
             file: opened.file,
             chain: opened.chain,
             length: opened.length,
@@ -76,7 +81,13 @@ impl Sink {
         }
         Ok(Self {
             inner: Mutex::new(inner),
+            metrics,
         })
+    }
+
+    /// The counters, which follow what is written.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Writes one event that may also not happen.
@@ -180,11 +191,13 @@ impl Inner {
         let length = line.len() as u64;
         if append(&self.file, line, self.length, &mut self.torn).is_err() {
             self.chain.undo();
+            self.metrics.lost();
             return Err(Unrecorded);
         }
         self.length += length;
         self.dirty = true;
         self.tally.count(event);
+        self.metrics.count(event);
         Ok(())
     }
 }

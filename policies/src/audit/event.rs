@@ -173,6 +173,24 @@ impl Outcome {
         Self::Shutdown,
         Self::UpstreamError,
     ];
+
+    /// Its name in the record.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Abandoned => "abandoned",
+            Self::ClientError => "client-error",
+            Self::Done => "done",
+            Self::DialFailed => "dial-failed",
+            Self::DnsFailed => "dns-failed",
+            Self::Idle => "idle",
+            Self::Limit => "limit",
+            Self::Refused => "refused",
+            Self::Revoked => "revoked",
+            Self::Shutdown => "shutdown",
+            Self::UpstreamError => "upstream-error",
+        }
+    }
 }
 
 /// `packet`: packets of one kind that the kernel refused, counted.

@@ -1,0 +1,135 @@
+//! Serves `/live`, `/ready` and `/metrics` to whoever watches the proxy, on a socket that the agent cannot reach.
+//!
+//! A unix socket of mode 0600 beside the record; on request a loopback address of the host as well. It only answers:
+//! nothing is changed and nobody is dialled from here. Not here: what is counted (`metrics.rs`). Clauses: W8
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::app::App;
+use crate::live::Phase;
+
+/// Watchers at once; more wait in the backlog.
+const WATCHERS: usize = 16;
+/// How long a watcher may take to ask.
+const HEAD: Duration = Duration::from_secs(5);
+/// The text format of Prometheus.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Makes the socket, for its owner only. One that a dead proxy left is replaced.
+///
+/// # Errors
+/// The directory is not there or not ours, or the path is longer than a socket's may be (108 bytes, unix(7)).
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves watchers on a unix socket until the proxy ends.
+pub async fn serve_unix(listener: UnixListener, app: Arc<App>) {
+    let accept = || async { listener.accept().await.map(|(stream, _)| stream) };
+    serve(accept, &app).await;
+}
+
+/// Serves watchers on a loopback address of the host until the proxy ends.
+pub async fn serve_tcp(listener: TcpListener, app: Arc<App>) {
+    let accept = || async { listener.accept().await.map(|(stream, _)| stream) };
+    serve(accept, &app).await;
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    accept: impl AsyncFn() -> io::Result<S>,
+    app: &Arc<App>,
+) {
+    let slots = Arc::new(Semaphore::new(WATCHERS));
+    let mut watchers = JoinSet::new();
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        while watchers.try_join_next().is_some() {}
+        let stream = tokio::select! {
+            () = app.live.reached(Phase::Ending) => return,
+            stream = accept() => stream,
+        };
+        match stream {
+            Ok(stream) => {
+                let app = Arc::clone(app);
+                watchers.spawn(async move {
+                    watch(stream, &app).await;
+                    drop(slot);
+                });
+            }
+            // EMFILE and the like: others hold what is missing, and will let go.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn watch(stream: impl AsyncRead + AsyncWrite + Unpin, app: &Arc<App>) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        let answer = answer(&request, app);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    // A watcher that breaks off is its own affair.
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer)
+        .await
+        .ok();
+}
+
+fn answer<B>(request: &Request<B>, app: &App) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/live") => (StatusCode::OK, PLAIN, "live\n".to_owned()),
+        (&Method::GET, "/ready") => match app.live.phase() {
+            Phase::Running => (StatusCode::OK, PLAIN, "ready\n".to_owned()),
+            Phase::Draining | Phase::Ending => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                PLAIN,
+                "ending\n".to_owned(),
+            ),
+        },
+        (&Method::GET, "/metrics") => (StatusCode::OK, METRICS, app.sink.metrics().render()),
+        (&Method::GET, _) => (
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            "there is /live, /ready and /metrics\n".to_owned(),
+        ),
+        (_, _) => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN,
+            "only GET\n".to_owned(),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
