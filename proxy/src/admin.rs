@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -49,22 +49,33 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves watchers on a unix socket until the proxy ends.
-pub async fn serve_unix(listener: UnixListener, app: Arc<App>) {
-    let accept = || async { listener.accept().await.map(|(stream, _)| stream) };
-    serve(accept, &app).await;
+/// A socket that watchers come to.
+pub trait Watched: Send + Sync + 'static {
+    /// What one of them speaks over.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Waits for the next.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// Serves watchers on a loopback address of the host until the proxy ends.
-pub async fn serve_tcp(listener: TcpListener, app: Arc<App>) {
-    let accept = || async { listener.accept().await.map(|(stream, _)| stream) };
-    serve(accept, &app).await;
+impl Watched for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    accept: impl AsyncFn() -> io::Result<S>,
-    app: &Arc<App>,
-) {
+impl Watched for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+/// Serves watchers until the proxy ends.
+pub async fn serve(listener: impl Watched, app: Arc<App>) {
     let slots = Arc::new(Semaphore::new(WATCHERS));
     let mut watchers = JoinSet::new();
     loop {
@@ -74,11 +85,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         while watchers.try_join_next().is_some() {}
         let stream = tokio::select! {
             () = app.live.reached(Phase::Ending) => return,
-            stream = accept() => stream,
+            stream = listener.next() => stream,
         };
         match stream {
             Ok(stream) => {
-                let app = Arc::clone(app);
+                let app = Arc::clone(&app);
                 watchers.spawn(async move {
                     watch(stream, &app).await;
                     drop(slot);

@@ -40,6 +40,12 @@ pub struct Arguments {
     /// The engine's name in the record
     #[arg(long, value_name = "NAME", default_value = "none")]
     pub engine: String,
+    /// Serve /live, /ready and /metrics on a unix socket made here, for its owner only
+    #[arg(long, value_name = "PATH")]
+    pub admin: Option<PathBuf>,
+    /// Serve them on a loopback address as well: every user of this machine can read them
+    #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
+    pub admin_listen: Option<SocketAddr>,
     /// As a part of ocs: the sockets come over standard input, one JSON line on standard output says that all of
     /// them are served, and the end of either the parent or that connection is the end (docs/architecture.md)
     #[arg(long, conflicts_with = "listen")]
@@ -48,6 +54,13 @@ pub struct Arguments {
 
 fn mode(word: &str) -> Result<Mode, String> {
     Mode::parse(word).ok_or_else(|| "one of none, restricted, filtered, observe".to_owned())
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse::<SocketAddr>().ok();
+    address
+        .filter(|address| address.ip().is_loopback())
+        .ok_or_else(|| "a loopback address and port, such as 127.0.0.1:9090".to_owned())
 }
 
 /// A resolver's port is 53 unless it is given.
@@ -86,6 +99,8 @@ mod tests {
             "ocs-proxy --policy p --audit a --listen localhost:1",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --mode open",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --resolver dns.test",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin-listen 0.0.0.0:9090",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin-listen 9090",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 extra",
         ] {
             assert!(parse(line).is_err(), "{line}");

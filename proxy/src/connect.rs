@@ -150,7 +150,7 @@ pub(crate) async fn open(
     let Ok(recorder) = undecided.decided(pinned) else {
         return Err(Refusal::Limit);
     };
-    match dial::connect(pinned, session.app.limits.connect_timeout).await {
+    match dial::connect(pinned, &session.app).await {
         Ok(dialed) => Ok((recorder, dialed)),
         Err(error) => {
             recorder.finish(Outcome::DialFailed);

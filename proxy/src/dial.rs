@@ -12,6 +12,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::app::App;
+
 /// A connection, and where it leads.
 #[derive(Debug)]
 pub(crate) struct Dialed {
@@ -36,12 +38,15 @@ pub(crate) enum DialError {
 }
 
 /// Connects to the first of the permit's addresses that answers, one after the other.
-///
+pub(crate) async fn connect(permit: &PinnedPermit, app: &App) -> Result<Dialed, DialError> {
+    let began = Instant::now();
+    let dialed = first(permit, app.limits.connect_timeout).await;
+    app.sink.metrics().dial.observe(began.elapsed());
+    dialed
+}
+
 /// `patience` is for all of them together: each gets an even share of what is left.
-pub(crate) async fn connect(
-    permit: &PinnedPermit,
-    patience: Duration,
-) -> Result<Dialed, DialError> {
+async fn first(permit: &PinnedPermit, patience: Duration) -> Result<Dialed, DialError> {
     let deadline = Instant::now() + patience;
     let mut failure = DialError::Refused;
     let mut left = u32::try_from(permit.addresses().len()).unwrap_or(u32::MAX);

@@ -112,7 +112,7 @@ async fn judge(
 }
 
 async fn connected(app: &App, pinned: PinnedPermit) -> Result<Upstream, Refusal> {
-    match dial::connect(&pinned, app.limits.connect_timeout).await {
+    match dial::connect(&pinned, app).await {
         Ok(dialed) => Ok(Upstream::new(dialed, pinned)),
         Err(error) => Err(connect::unreachable(error)),
     }

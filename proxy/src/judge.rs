@@ -4,6 +4,8 @@
 
 use policies::{Permit, PinnedPermit, Policy, Request, Target, Verdict};
 
+use tokio::time::Instant;
+
 use crate::app::App;
 use crate::resolve::ResolveError;
 use crate::respond::Refusal;
@@ -23,7 +25,12 @@ pub(crate) async fn by_address(
     permit: Permit,
 ) -> Result<PinnedPermit, Refusal> {
     let resolved = match permit.target() {
-        Target::Resolve(_) => app.resolver.lookup(&permit).await.map_err(refusal)?,
+        Target::Resolve(_) => {
+            let asked = Instant::now();
+            let answer = app.resolver.lookup(&permit).await;
+            app.sink.metrics().dns.observe(asked.elapsed());
+            answer.map_err(refusal)?
+        }
         Target::Address(_) | Target::SandboxHost => Vec::new(),
     };
     policy.pin(permit, &resolved).map_err(Refusal::Denied)

@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::admin;
 use crate::app::App;
 use crate::capture::Capture;
 use crate::config::Arguments;
@@ -72,6 +73,14 @@ pub enum Failure {
         /// The system's word.
         error: io::Error,
     },
+    /// The socket for watchers cannot be made.
+    #[error("make the socket {path}: {error}")]
+    Admin {
+        /// Its path.
+        path: String,
+        /// The system's word.
+        error: io::Error,
+    },
     /// The sandbox's sockets did not come.
     #[error("{0}")]
     Sockets(#[from] SocketsError),
@@ -91,6 +100,7 @@ impl Failure {
             Self::Policy(LoadError::Surroundings(_))
             | Self::Record { .. }
             | Self::Unrecorded(_)
+            | Self::Admin { .. }
             | Self::Listen { .. }
             | Self::Sockets(_)
             | Self::System(_) => 70,
@@ -125,6 +135,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     app.sink.record(&source.event(&app.live.policy()))?;
     // Before the ready line: a signal that comes right after it must find its handler.
     let signals = Signals::new()?;
+    watchers(&arguments, &app).await?;
     serve(&app, passed, &own_name)?;
     drop(tokio::spawn(synced(Arc::clone(&app))));
     let reload = Arc::new(Notify::new());
@@ -304,6 +315,23 @@ fn spawn_listener(listener: TcpListener, door: Door, app: &Arc<App>) -> Result<(
         door,
         Arc::clone(app),
     )));
+    Ok(())
+}
+
+/// Lets those in who watch the proxy.
+async fn watchers(arguments: &Arguments, app: &Arc<App>) -> Result<(), Failure> {
+    if let Some(path) = &arguments.admin {
+        let listener = admin::bind(path).map_err(|error| Failure::Admin {
+            path: path.display().to_string(),
+            error,
+        })?;
+        drop(tokio::spawn(admin::serve(listener, Arc::clone(app))));
+    }
+    if let Some(address) = arguments.admin_listen {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| Failure::Listen { address, error })?;
+        drop(tokio::spawn(admin::serve(listener, Arc::clone(app))));
+    }
     Ok(())
 }
 
