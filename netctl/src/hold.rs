@@ -177,10 +177,13 @@ fn fence(
     spec: &Spec,
     sealed: &Sealed,
 ) -> Result<(Sockets, kernel::Ipv6), HoldError> {
-    if namespace == Namespace::Own {
-        kernel::unshare_user_and_net()?;
+    match namespace {
+        Namespace::Own => {
+            kernel::unshare_user_and_net()?;
+            kernel::create(spec).map_err(owned)?;
+        }
+        Namespace::Inherited => kernel::replace(spec)?,
     }
-    kernel::replace(spec).map_err(|error| owned(namespace, error))?;
     let differences = kernel::verify(spec)?;
     if !differences.is_empty() {
         return Err(HoldError::Differs(differences));
@@ -192,16 +195,15 @@ fn fence(
 type Sockets = Vec<(SocketName, OwnedFd)>;
 
 /// In a namespace of our own everything is permitted, unless the kernel gives users namespaces without power.
-fn owned(namespace: Namespace, error: KernelError) -> KernelError {
-    if namespace == Namespace::Own
-        && let KernelError::Denied { what } = error
-    {
-        return KernelError::Missing {
+fn owned(error: KernelError) -> KernelError {
+    if let KernelError::Denied { what } = error {
+        KernelError::Missing {
             what: format!("user namespaces with capabilities for this user ({what})"),
             advice: NOT_FOR_USERS,
-        };
+        }
+    } else {
+        error
     }
-    error
 }
 
 fn die_with_starter() -> Result<(), HoldError> {

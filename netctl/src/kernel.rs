@@ -51,7 +51,20 @@ pub use verify::{Difference, verify};
 /// [`KernelError`]. The old table stands where the transaction failed. Where a later step failed the new rules stand: a
 /// fence with nothing in it, which is the closed way to fail.
 pub fn replace(spec: &Spec) -> Result<(), KernelError> {
-    let transaction = Transaction::replace(&Plan::build(spec));
+    enact(spec, &Transaction::replace(&Plan::build(spec)))
+}
+
+/// The same in a namespace that was made just now, where no table is: spares the deletion of an old one, for which the
+/// kernel makes the caller wait some 10 ms (measured on Linux 6.18: closing the socket waits for an RCU grace period).
+/// Where there is a table nevertheless its rules stay, and are found when the rules are read back.
+///
+/// # Errors
+/// As [`replace`].
+pub fn create(spec: &Spec) -> Result<(), KernelError> {
+    enact(spec, &Transaction::create(&Plan::build(spec)))
+}
+
+fn enact(spec: &Spec, transaction: &Transaction) -> Result<(), KernelError> {
     match spec {
         Spec::Sealed(_) => {
             link::refuse_others()?;
@@ -66,6 +79,14 @@ pub fn replace(spec: &Spec) -> Result<(), KernelError> {
     }
 }
 
+/// Removes our table, if it stands; nothing else of the namespace is touched.
+///
+/// # Errors
+/// [`KernelError`]; the table stands then.
+pub fn clear() -> Result<(), KernelError> {
+    Transaction::clear().commit()
+}
+
 /// Makes conntrack forget every flow of the namespace: a flow that older rules admitted is judged anew, by the next
 /// packet of it (N2 passes replies on the strength of the flow, so the flow must be one that these rules admitted).
 fn forget_flows() -> Result<(), KernelError> {
@@ -74,14 +95,6 @@ fn forget_flows() -> Result<(), KernelError> {
     let request = request(kind, NLM_F_REQUEST | NLM_F_ACK, UNSPECIFIED, 0, &[]);
     Channel::open(mnl::Bus::Netfilter)?
         .request(&request, &["forget the flows that conntrack knows"])
-}
-
-/// Removes our table, if it stands; nothing else of the namespace is touched.
-///
-/// # Errors
-/// [`KernelError`]; the table stands then.
-pub fn clear() -> Result<(), KernelError> {
-    Transaction::clear().commit()
 }
 
 /// Why the kernel did not do it.

@@ -49,9 +49,11 @@ impl Channel {
             let fd = descriptor(&socket);
             sockopt::set_socket_timeout(fd, Timeout::Recv, Some(PATIENCE))?;
             sockopt::set_socket_timeout(fd, Timeout::Send, Some(PATIENCE))?;
-            // Where it is not allowed the default holds, and a batch that does not fit is refused whole.
-            sockopt::set_socket_recv_buffer_size_force(fd, QUEUE).ok();
-            sockopt::set_socket_send_buffer_size(fd, QUEUE).ok();
+            // Forced where it is allowed, else as far as the limits go: a batch whose acknowledgements do not fit fails.
+            if sockopt::set_socket_recv_buffer_size_force(fd, QUEUE).is_err() {
+                sockopt::set_socket_recv_buffer_size(fd, QUEUE)?;
+            }
+            sockopt::set_socket_send_buffer_size(fd, QUEUE)?;
             Ok(socket)
         };
         let socket = open()

@@ -26,26 +26,19 @@ pub(super) struct Encoded {
     pub(super) about: Vec<String>,
 }
 
+/// The plan's table where no table is.
+pub(super) fn create(plan: &Plan) -> Encoded {
+    let mut writer = Writer::begin();
+    writer.add_plan(plan, &table());
+    writer.end()
+}
+
 /// The table is added so that it can be deleted, and added anew: nothing of an older one survives.
 pub(super) fn replace(plan: &Plan) -> Encoded {
     let mut writer = Writer::begin();
     let table = table();
     writer.delete(&table);
-    writer.add(&table, format!("table inet {}", plan::TABLE));
-    let chains: Vec<nftnl::Chain<'_>> = plan
-        .chains()
-        .iter()
-        .map(|chain| encode_chain(chain.hook, &table))
-        .collect();
-    for (planned, chain) in plan.chains().iter().zip(&chains) {
-        writer.add(chain, format!("chain {}", planned.hook.name()));
-    }
-    for (planned, chain) in plan.chains().iter().zip(&chains) {
-        for rule in &planned.rules {
-            let about = format!("rule `{rule}` of chain {}", planned.hook.name());
-            writer.add(&encode_rule(rule, chain), about);
-        }
-    }
+    writer.add_plan(plan, &table);
     writer.end()
 }
 
@@ -72,6 +65,21 @@ impl Writer {
     fn add(&mut self, message: &impl nftnl::NlMsg, about: String) {
         self.batch.add(message, MsgType::Add);
         self.about.push(about);
+    }
+
+    fn add_plan(&mut self, plan: &Plan, table: &nftnl::Table) {
+        self.add(table, format!("table inet {}", plan::TABLE));
+        let encode = |chain: &plan::Chain| encode_chain(chain.hook, table);
+        let chains: Vec<nftnl::Chain<'_>> = plan.chains().iter().map(encode).collect();
+        for (planned, chain) in plan.chains().iter().zip(&chains) {
+            self.add(chain, format!("chain {}", planned.hook.name()));
+        }
+        for (planned, chain) in plan.chains().iter().zip(&chains) {
+            for rule in &planned.rules {
+                let about = format!("rule `{rule}` of chain {}", planned.hook.name());
+                self.add(&encode_rule(rule, chain), about);
+            }
+        }
     }
 
     fn delete(&mut self, table: &nftnl::Table) {

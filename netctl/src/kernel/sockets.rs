@@ -86,8 +86,10 @@ fn nflog(group: NflogGroup) -> Result<OwnedFd, KernelError> {
     let about = format!("bind NFLOG group {}", group.get());
     let open = || -> rustix::io::Result<OwnedFd> {
         let socket = netlink_socket(netlink::NETFILTER)?;
-        // Where forcing is not allowed the default holds: less is queued, as much is counted.
-        sockopt::set_socket_recv_buffer_size_force(&socket, NFLOG_QUEUE).ok();
+        // Forced where it is allowed, else as far as the limits go: less is queued, as much is counted.
+        if sockopt::set_socket_recv_buffer_size_force(&socket, NFLOG_QUEUE).is_err() {
+            sockopt::set_socket_recv_buffer_size(&socket, NFLOG_QUEUE)?;
+        }
         let flags = NLM_F_REQUEST | NLM_F_ACK;
         let message = request(
             NFNL_SUBSYS_ULOG | NFULNL_MSG_CONFIG,

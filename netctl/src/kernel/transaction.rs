@@ -26,6 +26,12 @@ pub struct Message {
 }
 
 impl Transaction {
+    /// The plan's table, where no table is.
+    #[must_use]
+    pub fn create(plan: &Plan) -> Self {
+        Self::from(netlink::create(plan))
+    }
+
     /// Our table becomes the plan's.
     #[must_use]
     pub fn replace(plan: &Plan) -> Self {
