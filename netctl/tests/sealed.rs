@@ -19,36 +19,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use rustix::io::Errno;
-use support::holder::{Holder, Sockets};
-use support::{SEALED, in_another_namespace, inside, ip, nflog, nft, read_all};
-
-/// Runs `agent` in a sealed namespace and `proxy` outside it, and both to their ends.
-fn sealed(name: &str, agent: impl FnOnce() + Send + 'static, proxy: impl FnOnce(&mut Sockets)) {
-    inside(name, || {
-        let (hand_over, handed_over) = mpsc::channel();
-        let (go, wait) = mpsc::channel::<()>();
-        let inner = in_another_namespace(move || {
-            let mut holder = Holder::start(&[], SEALED);
-            assert_eq!(holder.ready()["ipv6"], true);
-            hand_over.send(holder.sockets()).unwrap();
-            wait.recv().unwrap();
-            agent();
-            assert!(holder.close().success());
-        });
-        let mut sockets = handed_over.recv().unwrap();
-        go.send(()).unwrap();
-        proxy(&mut sockets);
-        inner.join().unwrap();
-    });
-}
-
-fn v4(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddr {
-    SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), port)
-}
-
-fn v6(text: &str, port: u16) -> SocketAddr {
-    SocketAddr::new(text.parse::<Ipv6Addr>().unwrap().into(), port)
-}
+use support::sealed::{PING, SCTP_INIT, datagram, original, raw, sealed, v4, v6};
+use support::{counted, ip, nflog, read_all};
 
 #[test]
 fn n3_tcp_to_any_address_arrives_at_the_capture_listener_with_its_destination() {
@@ -84,17 +56,6 @@ fn n3_tcp_to_any_address_arrives_at_the_capture_listener_with_its_destination() 
             }
         },
     );
-}
-
-/// Where the client wanted to go, asked from outside the namespace, without a capability over it.
-fn original(stream: &TcpStream) -> SocketAddr {
-    let socket = socket2::SockRef::from(stream);
-    let found = if stream.local_addr().unwrap().is_ipv4() {
-        socket.original_dst_v4()
-    } else {
-        socket.original_dst_v6()
-    };
-    found.unwrap().as_socket().unwrap()
 }
 
 #[test]
@@ -205,65 +166,22 @@ fn n5_the_agents_own_services_are_its_own() {
     );
 }
 
-/// An echo request (RFC 792).
-const PING: &[u8] = &[8, 0, 0xf7, 0xff, 0, 0, 0, 0];
-/// An INIT from port 7 to port 9 (RFC 9260 section 3.3.2).
-const SCTP_INIT: &[u8] = &[
-    0, 7, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0,
-    1,
-];
-
 #[test]
 fn n6_everything_else_is_refused_at_once_counted_and_logged() {
     sealed(
         "n6_everything_else_is_refused_at_once_counted_and_logged",
         || {
-            let refused = |target: SocketAddr| {
-                let any: IpAddr = if target.is_ipv4() {
-                    Ipv4Addr::UNSPECIFIED.into()
-                } else {
-                    Ipv6Addr::UNSPECIFIED.into()
-                };
-                let socket = UdpSocket::bind(SocketAddr::new(any, 0)).unwrap();
-                let error = socket.send_to(b"quic", target).unwrap_err();
-                assert_eq!(
-                    error.raw_os_error(),
-                    Some(Errno::PERM.raw_os_error()),
-                    "{target}"
-                );
-            };
-            refused(v4(203, 0, 113, 9, 443));
-            refused(v4(8, 8, 8, 8, 5353));
-            refused(v6("2001:db8::9", 443));
-            for (domain, protocol, bytes, target) in [
-                (socket2::Domain::IPV4, 1, PING, v4(203, 0, 113, 9, 0)),
-                (socket2::Domain::IPV4, 1, PING, v4(127, 0, 0, 1, 0)),
-                (socket2::Domain::IPV6, 58, PING, v6("2001:db8::9", 0)),
-                (socket2::Domain::IPV4, 132, SCTP_INIT, v4(203, 0, 113, 9, 0)),
-            ] {
-                let socket =
-                    socket2::Socket::new(domain, socket2::Type::RAW, Some(protocol.into()))
-                        .unwrap();
-                let error = socket.send_to(bytes, &target.into()).unwrap_err();
-                assert_eq!(
-                    error.raw_os_error(),
-                    Some(Errno::PERM.raw_os_error()),
-                    "{target}"
-                );
-            }
-            let counters: Vec<String> = nft("list chain inet ocs output")
-                .lines()
-                .filter_map(|line| {
-                    Some(
-                        line.split_once("counter packets ")?
-                            .1
-                            .split_once(' ')?
-                            .0
-                            .to_owned(),
-                    )
-                })
-                .collect();
-            assert_eq!(counters, ["7", "0", "7"], "logged, reset, rejected");
+            let outcomes = [
+                datagram(v4(203, 0, 113, 9, 443)),
+                datagram(v4(8, 8, 8, 8, 5353)),
+                datagram(v6("2001:db8::9", 443)),
+                raw(1, PING, v4(203, 0, 113, 9, 0)),
+                raw(1, PING, v4(127, 0, 0, 1, 0)),
+                raw(58, PING, v6("2001:db8::9", 0)),
+                raw(132, SCTP_INIT, v4(203, 0, 113, 9, 0)),
+            ];
+            assert_eq!(outcomes, [Err(Errno::PERM); 7]);
+            assert_eq!(counted("output"), [7, 0, 7], "logged, reset, rejected");
         },
         |sockets| {
             let nflog = sockets.take("nflog");

@@ -33,7 +33,7 @@ impl Connection {
             Ok(Self(fd))
         } else {
             Err(failed(
-                "use standard input, which is no SOCK_SEQPACKET unix socket,",
+                "use standard input, which is no SOCK_SEQPACKET unix socket",
                 Errno::NOTSOCK,
             ))
         }

@@ -24,7 +24,7 @@ use crate::protocol::{Ask, Reply, VERSION};
 use crate::spec::Port;
 
 /// A service that does not take a connection in this time is answered for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Dials under way at once; past it the answer is a refusal.
 const PENDING_MAX: usize = 128;
 

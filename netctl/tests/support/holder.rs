@@ -1,15 +1,15 @@
 //! A running `ocs-netctl hold`, and the proxy's end of its connection.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, IoSliceMut};
+use std::io::{BufRead, BufReader, IoSliceMut, Write};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
-    SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
 };
 use serde_json::Value;
 
@@ -27,6 +27,18 @@ pub(crate) struct Holder {
 impl Holder {
     /// Starts it in the namespace of the calling thread, whose end is its end too.
     pub(crate) fn start(arguments: &[&str], spec: &str) -> Self {
+        Self::start_with(PROGRAM, &[&["hold"], arguments].concat(), spec)
+    }
+
+    /// The same, by way of another program.
+    pub(crate) fn start_with(program: &str, arguments: &[&str], spec: &str) -> Self {
+        let holder = Self::start_silently(program, arguments);
+        holder.tell(spec);
+        holder
+    }
+
+    /// The same, and says nothing to it.
+    pub(crate) fn start_silently(program: &str, arguments: &[&str]) -> Self {
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -34,18 +46,33 @@ impl Holder {
             None,
         )
         .unwrap();
-        let mut child = Command::new(PROGRAM)
-            .arg("hold")
+        Self::spawn(program, arguments, Stdio::from(theirs), Some(ours))
+    }
+
+    /// The spec comes from a pipe, and the connection is made at a path.
+    pub(crate) fn start_piped(arguments: &[&str], spec: &str) -> Self {
+        let mut holder = Self::spawn(PROGRAM, arguments, Stdio::piped(), None);
+        holder
+            .child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(spec.as_bytes())
+            .unwrap();
+        holder
+    }
+
+    fn spawn(program: &str, arguments: &[&str], stdin: Stdio, connection: Option<OwnedFd>) -> Self {
+        let mut child = Command::new(program)
             .args(arguments)
-            .stdin(Stdio::from(theirs))
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        rustix::net::send(&ours, spec.as_bytes(), SendFlags::empty()).unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self {
             child,
-            connection: Some(ours),
+            connection,
             stdout,
         }
     }
@@ -74,14 +101,15 @@ impl Holder {
         sockets(self.receive())
     }
 
+    /// Sends a message.
+    pub(crate) fn tell(&self, message: &str) {
+        let connection = self.connection.as_ref().unwrap();
+        rustix::net::send(connection, message.as_bytes(), SendFlags::NOSIGNAL).unwrap();
+    }
+
     /// Sends a message and gives the answer.
     pub(crate) fn ask(&self, message: &str) -> (Value, Vec<OwnedFd>) {
-        rustix::net::send(
-            self.connection.as_ref().unwrap(),
-            message.as_bytes(),
-            SendFlags::empty(),
-        )
-        .unwrap();
+        self.tell(message);
         self.receive()
     }
 
@@ -90,6 +118,19 @@ impl Holder {
         drop(self.connection.take());
         self.child.wait().unwrap()
     }
+}
+
+/// A connection to the holder at `path`.
+pub(crate) fn connect(path: &str) -> OwnedFd {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    socket
 }
 
 /// The next message of a connection, with its descriptors.
@@ -118,6 +159,27 @@ pub(crate) fn receive(connection: &OwnedFd) -> (Value, Vec<OwnedFd>) {
         .flatten()
         .collect();
     (serde_json::from_slice(&bytes[..read]).unwrap(), descriptors)
+}
+
+/// The connection of an answer that has one.
+pub(crate) fn dialled((message, mut descriptors): (Value, Vec<OwnedFd>), id: u64) -> TcpStream {
+    assert_eq!(
+        message,
+        serde_json::json!({ "v": 1, "kind": "dialled", "id": id })
+    );
+    assert_eq!(descriptors.len(), 1);
+    TcpStream::from(descriptors.remove(0))
+}
+
+/// The reason of an answer that has no connection.
+pub(crate) fn refusal((message, descriptors): (Value, Vec<OwnedFd>), id: u64) -> String {
+    assert_eq!(
+        (&message["kind"], &message["id"]),
+        (&"refused".into(), &id.into()),
+        "{message}"
+    );
+    assert_eq!(descriptors.len(), 0);
+    message["error"].as_str().unwrap().to_owned()
 }
 
 /// The sockets of the first message, by name.

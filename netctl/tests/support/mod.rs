@@ -22,6 +22,9 @@ use netctl::spec::Spec;
 
 pub(crate) mod holder;
 pub(crate) mod nflog;
+pub(crate) mod peer;
+pub(crate) mod sealed;
+pub(crate) mod shared;
 
 /// A sealed spec that publishes port 4096.
 pub(crate) const SEALED: &str = include_str!("../../snapshots/sealed.json");
@@ -40,6 +43,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// The uid; an ordinary user who is nobody in particular is mapped to root.
     fn uid(self) -> u32 {
         match self {
             Self::Root => 0,
@@ -54,19 +58,19 @@ const INSIDE: &str = "OCS_NETCTL_TEST_INSIDE";
 
 /// Runs `body` in a fresh network namespace. `name` is the test's own, as `cargo test` prints it.
 pub(crate) fn inside(name: &str, body: impl FnOnce()) {
-    inside_as(Role::Root, name, body);
+    inside_as(Role::Root, name, |_| body());
 }
 
-/// The same, and `body`'s sockets belong to `role`.
-pub(crate) fn inside_as(role: Role, name: &str, body: impl FnOnce()) {
+/// The same; once `body` called what it is given, the sockets that it makes belong to `role`.
+pub(crate) fn inside_as(role: Role, name: &str, body: impl FnOnce(&dyn Fn())) {
     match std::env::var(INSIDE) {
-        Ok(asked) if asked == format!("{role:?}") => {
-            if role != Role::Root && rustix::process::geteuid().is_root() {
-                // Root has every uid at hand. A socket belongs to the filesystem uid of the thread that makes it.
+        Ok(asked) if asked == format!("{role:?}") => body(&|| {
+            // An ordinary user has one uid, which is the role's already. Root has every uid at hand: a socket belongs to
+            // the filesystem uid of the thread that makes it.
+            if rustix::process::geteuid().is_root() {
                 nix::unistd::setfsuid(role.uid().into());
             }
-            body();
-        }
+        }),
         Ok(_) => {} // another role of the same test
         Err(_) => enter(role, name),
     }
@@ -123,6 +127,15 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     stdout
 }
 
+/// Runs a program that may fail, with this standard input.
+pub(crate) fn run_with(program: &str, arguments: &[&str], stdin: Stdio) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .stdin(stdin)
+        .output()
+        .unwrap()
+}
+
 /// `ip` with the arguments in one string.
 pub(crate) fn ip(arguments: &str) -> String {
     run("ip", &arguments.split(' ').collect::<Vec<_>>())
@@ -154,6 +167,21 @@ pub(crate) fn nft_takes(text: &str) -> bool {
         .write_all(text.as_bytes())
         .unwrap();
     child.wait().unwrap().success()
+}
+
+/// What the counters of one of our chains have counted, in order.
+pub(crate) fn counted(chain: &str) -> Vec<u64> {
+    nft(&format!("list chain inet ocs {chain}"))
+        .lines()
+        .filter_map(|line| {
+            line.split_once("counter packets ")?
+                .1
+                .split_once(' ')?
+                .0
+                .parse()
+                .ok()
+        })
+        .collect()
 }
 
 /// How the namespace differs from what `spec` asks for, in words.
