@@ -100,20 +100,26 @@ impl<E: Engine> Sandbox<E, Guarded> {
 
 impl<E: Engine> Sandbox<E, Running> {
     /// Stays until the end, then takes everything down, whichever way it ended.
-    pub fn attend(mut self) -> Ended {
+    pub fn attend(mut self) -> Ended<E> {
         let ending = self.engine.attend(&mut self.parts);
-        let left = teardown::all(self.engine, self.parts);
-        Ended { ending, left }
+        let left = teardown::all(&mut self.engine, self.parts);
+        Ended {
+            ending,
+            left,
+            engine: self.engine,
+        }
     }
 }
 
 /// A run is over and everything of it was taken down.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Ended<E> {
     /// How it ended.
     pub ending: Result<Ending, EngineError>,
     /// What could not be taken down; the next start sweeps it.
     pub left: Vec<EngineError>,
+    /// The engine, for what it has to tell.
+    pub engine: E,
 }
 
 /// Why there is no agent.
@@ -136,10 +142,10 @@ pub enum Cause {
     Unproven(Unproven),
 }
 
-fn undone<E: Engine>(engine: E, parts: E::Parts, cause: Cause) -> BringUpError {
+fn undone<E: Engine>(mut engine: E, parts: E::Parts, cause: Cause) -> BringUpError {
     BringUpError {
         cause,
-        left: teardown::all(engine, parts),
+        left: teardown::all(&mut engine, parts),
     }
 }
 

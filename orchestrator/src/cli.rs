@@ -83,9 +83,15 @@ pub enum Command {
     /// The inner half of `doctor`; started by ocs itself.
     #[command(hide = true)]
     ProbeNamespaces,
-    /// The inner half of `run`; started by ocs itself.
+    /// The process at the gate of a box; started by ocs itself.
     #[command(hide = true)]
     BoxEnter(BoxEnterArgs),
+    /// The first program in a box; started by ocs itself.
+    #[command(hide = true)]
+    BoxExec(BoxExecArgs),
+    /// Repairs the protection of a control file; started by ocs itself.
+    #[command(hide = true)]
+    BoxMend(BoxMendArgs),
 }
 
 const INIT_HELP: &str = "\
@@ -170,12 +176,37 @@ impl From<Mode> for policies::Mode {
     }
 }
 
-/// `ocs box-enter`.
-#[derive(Args, Debug)]
+/// `ocs box-enter`: descriptors by number.
+#[derive(Args, Clone, Copy, Debug)]
 pub struct BoxEnterArgs {
-    /// Everything that `run` passes on.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub rest: Vec<OsString>,
+    /// Orders come here.
+    #[arg(long)]
+    pub orders: i32,
+    /// The report goes there.
+    #[arg(long)]
+    pub report: i32,
+    /// Stays open as long as the box lives.
+    #[arg(long)]
+    pub alive: i32,
+}
+
+/// `ocs box-exec`.
+#[derive(Args, Debug)]
+pub struct BoxExecArgs {
+    /// The most processes and threads in the box.
+    #[arg(long)]
+    pub processes: Option<u64>,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `ocs box-mend`: a descriptor by number.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct BoxMendArgs {
+    /// The order comes here.
+    #[arg(long)]
+    pub orders: i32,
 }
 
 /// `ocs doctor`.

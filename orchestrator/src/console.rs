@@ -66,6 +66,17 @@ impl<'a> Console<'a> {
         self.line(ascii_json(&text))
     }
 
+    /// The same to stderr, where stdout is the agent's.
+    ///
+    /// # Errors
+    /// The value cannot be put into JSON.
+    pub fn document_note(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::new(Exit::No, "write JSON").because(error))?;
+        self.note(ascii_json(&text));
+        Ok(())
+    }
+
     /// Hands everything written so far to stdout's reader.
     ///
     /// # Errors

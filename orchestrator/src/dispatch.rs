@@ -16,7 +16,9 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
         Command::ProbeNamespaces => crate::doctor::probe(console),
         Command::Policy(command) => crate::policy_cmd::run(command, world, console),
         Command::Run(args) => crate::run::run(args, world, console),
-        Command::BoxEnter(_) => Err(not_built("box-enter")),
+        Command::BoxEnter(args) => crate::run::enter(*args),
+        Command::BoxExec(args) => crate::run::become_agent(args),
+        Command::BoxMend(args) => crate::run::mend(*args),
     }
 }
 

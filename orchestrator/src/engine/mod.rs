@@ -97,6 +97,12 @@ impl EngineError {
         Self::new(Exit::Missing, message)
     }
 
+    /// Somebody wanted us to end before there was an agent.
+    pub fn interrupted(signal: i32) -> Self {
+        let code = u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128));
+        Self::new(Exit::Agent(code), "interrupted before the agent started")
+    }
+
     fn new(exit: Exit, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         Self {

@@ -16,13 +16,16 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
+/// How many programs there are.
+pub(crate) const COUNT: usize = 2;
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The two programs, each as the bytes of `struct sock_filter[]`, in the order to install them.
 ///
 /// # Errors
 /// The processor is none that we have lists for, or a list is beyond what BPF can hold (ours, and found by a test).
-pub fn programs() -> Result<[Vec<u8>; 2], BackendError> {
+pub fn programs() -> Result<[Vec<u8>; COUNT], BackendError> {
     Ok([bytes(&allowed()?), bytes(&refused()?)])
 }
 

@@ -68,8 +68,9 @@ fn what_every_program_needs_is_allowed() {
         libc::SYS_execve,
         libc::SYS_futex,
         libc::SYS_statx,
+        libc::SYS_getrandom,
     ];
-    assert_eq!(calls.map(|call| verdict(call, &[])), [ALLOW; 6]);
+    assert_eq!(calls.map(|call| verdict(call, &[])), [ALLOW; 7]);
 }
 
 #[test]

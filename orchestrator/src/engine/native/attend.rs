@@ -1,0 +1,294 @@
+//! From the agent's start to its end: signals and stops pass through, the fence's parts and the project's protected names
+//! are watched, and whatever ends first decides.
+//! Clauses: U2, B2, B7.
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus};
+use nix::unistd::pipe2;
+
+use super::orders::Mend;
+use super::part::{Part, Start, number};
+use super::signals::{Came, Signals};
+use super::watch::{Seen, Watch};
+use super::{Native, Parts, Setup, tell, terminal};
+use crate::engine::{Ending, EngineError};
+use crate::policy_copy::Look;
+
+/// How long an agent that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a repair of a protected name may take.
+const MENDED: Duration = Duration::from_secs(5);
+
+/// Attends until something ends.
+///
+/// # Errors
+/// It cannot be attended any longer.
+pub(super) fn until_the_end(engine: &mut Native, parts: &mut Parts) -> Result<Ending, EngineError> {
+    let setup = engine
+        .setup
+        .as_mut()
+        .ok_or_else(|| EngineError::fence("the run is over"))?;
+    let watch = Watch::over(&setup.covers, &setup.forbidden, setup.policy.source())
+        .map_err(|error| EngineError::fence("watch the control files").because(error))?;
+    let mut attending = Attending {
+        setup,
+        notes: &mut engine.notes,
+        parts,
+        watch,
+        deadline: None,
+    };
+    // What happened between the cover and the watch is not in its queue.
+    if let Some(ending) = attending.forbidden_already() {
+        return Ok(ending);
+    }
+    loop {
+        if let Some(ending) = attending.children() {
+            return Ok(ending);
+        }
+        if let Some(ending) = attending.project()? {
+            return Ok(ending);
+        }
+        attending.wait()?;
+        if attending.signals()? {
+            return Ok(Ending::Agent(128 + 9)); // killed by us, as asked
+        }
+    }
+}
+
+struct Attending<'a> {
+    setup: &'a mut Setup,
+    notes: &'a mut Vec<String>,
+    parts: &'a mut Parts,
+    watch: Watch,
+    /// When an agent that was asked to end is killed.
+    deadline: Option<Instant>,
+}
+
+impl Attending<'_> {
+    /// Who ended, if anybody did: the fence is looked at first, since its end is why an agent may have failed.
+    fn children(&mut self) -> Option<Ending> {
+        for part in [&mut self.parts.netctl, &mut self.parts.proxy] {
+            let Some(part) = part else {
+                continue;
+            };
+            if let Some(status) = part.change(WaitPidFlag::empty()) {
+                let words = part.last_words();
+                let said = if words.is_empty() {
+                    words
+                } else {
+                    format!(": {words}")
+                };
+                return Some(Ending::Fence {
+                    part: format!("{} {}{said}", part.name(), how(status)),
+                });
+            }
+        }
+        loop {
+            let gate = self.parts.gate.as_mut()?;
+            match gate.change(WaitPidFlag::WUNTRACED)? {
+                WaitStatus::Exited(_, code) => {
+                    return Some(Ending::Agent(u8::try_from(code).unwrap_or(u8::MAX)));
+                }
+                WaitStatus::Signaled(_, signal, _) => return Some(Ending::Agent(code_of(signal))),
+                WaitStatus::Stopped(group, by) => match &mut self.parts.terminal {
+                    Some(terminal) => terminal.stopped(group, by),
+                    None => terminal::resume(group),
+                },
+                // Neither was asked for.
+                WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
+                #[cfg(target_os = "linux")]
+                WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) => {}
+            }
+        }
+    }
+
+    /// Passes signals on. Gives whether the agent's time is over.
+    fn signals(&mut self) -> Result<bool, EngineError> {
+        let (Some(signals), Some(gate)) = (&self.parts.signals, &self.parts.gate) else {
+            return Err(EngineError::fence("nothing was started"));
+        };
+        while let Some(came) = signals.next() {
+            let Came::ForAgent(signal) = came else {
+                continue;
+            };
+            if matches!(signal, Signal::SIGTERM | Signal::SIGHUP) {
+                if self.deadline.is_some() {
+                    return Ok(true);
+                }
+                self.deadline = Some(Instant::now() + GRACE);
+            }
+            // It fails where the agent has just gone, which the next look at the children tells.
+            killpg(gate.pid(), signal).ok();
+        }
+        Ok(self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline))
+    }
+
+    fn wait(&self) -> Result<(), EngineError> {
+        let signals = self.parts.signals.as_ref().map(Signals::as_fd);
+        let mut waiting = vec![PollFd::new(self.watch.as_fd(), PollFlags::POLLIN)];
+        waiting.extend(signals.map(|signals| PollFd::new(signals, PollFlags::POLLIN)));
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let wait = match left {
+            // Rounded up: a wait of nothing would spin until the deadline.
+            Some(left) => {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        match poll(&mut waiting, wait) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(EngineError::fence("wait for the agent").because(error)),
+        }
+    }
+
+    /// Looks after the project's protected names.
+    fn project(&mut self) -> Result<Option<Ending>, EngineError> {
+        let failed = |error: Errno| EngineError::fence("watch the control files").because(error);
+        let seen = self.watch.look().map_err(failed)?;
+        if seen == Seen::default() {
+            return Ok(None);
+        }
+        if let Some(path) = seen.forbidden.first() {
+            return Ok(Some(planted(path)));
+        }
+        if seen.overflow
+            && let Some(ending) = self.forbidden_already()
+        {
+            return Ok(Some(ending));
+        }
+        if (seen.overflow || !seen.uncovered.is_empty())
+            && let Some(why) = self.cover_again(&seen)
+        {
+            let part = format!("the protection of the control files could not be renewed: {why}");
+            return Ok(Some(Ending::Fence { part }));
+        }
+        if seen.config || seen.overflow {
+            self.policy();
+        }
+        Ok(None)
+    }
+
+    fn forbidden_already(&self) -> Option<Ending> {
+        let project = &self.setup.covers.project;
+        let there = |path: &&std::path::PathBuf| project.join(path).symlink_metadata().is_ok();
+        self.setup
+            .forbidden
+            .iter()
+            .find(there)
+            .map(|path| planted(path))
+    }
+
+    /// Covers what was uncovered; gives why not, if not.
+    fn cover_again(&mut self, seen: &Seen) -> Option<String> {
+        for path in &seen.uncovered {
+            let gone = self
+                .setup
+                .covers
+                .project
+                .join(path)
+                .symlink_metadata()
+                .is_err();
+            if gone && let Err(error) = self.setup.run.replace(path) {
+                return Some(error.to_string());
+            }
+        }
+        match self.mend() {
+            Ok(true) => None,
+            Ok(false) => Some("see above".to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn mend(&mut self) -> Result<bool, EngineError> {
+        let kernel = |error: Errno| EngineError::fence("start the repair").because(error);
+        let (Some(gate), Some(signals)) = (&self.parts.gate, &self.parts.signals) else {
+            return Ok(false);
+        };
+        let (orders, to_it): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC).map_err(kernel)?;
+        let (says, report) = pipe2(OFlag::O_CLOEXEC).map_err(kernel)?;
+        let start = Start {
+            name: "ocs box-mend",
+            program: &self.setup.ourselves,
+            arguments: vec!["box-mend".into(), "--orders".into(), number(&orders)],
+        };
+        // The pipe of its end: it holds the other side, and says nothing.
+        let mut mender: Part = start.of_box(&[orders.as_fd(), report.as_fd()], says)?;
+        drop((orders, report));
+        let gate = u32::try_from(gate.pid().as_raw()).unwrap_or_default();
+        tell(
+            &mut Some(to_it.into()),
+            &Mend {
+                gate,
+                covers: self.setup.covers.clone(),
+            },
+        )?;
+        let ended = mender.line(MENDED, signals);
+        let status = mender.wait();
+        ended?;
+        Ok(matches!(status, Some(WaitStatus::Exited(_, 0))))
+    }
+
+    /// Takes a changed config over, if it may be.
+    fn policy(&mut self) {
+        let name = self
+            .setup
+            .policy
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let note = match self.setup.policy.look() {
+            Ok(Look::Applied | Look::Same) => return,
+            Ok(Look::Replaced) => format!(
+                "{name} was replaced by another file while the agent could have written to it: \
+                 the policy stayed as it was (edits in place are taken over; a new start takes this one)"
+            ),
+            Ok(Look::Wrong(errors)) => {
+                format!("{name} was changed, and is wrong: the policy stayed as it was\n{errors}")
+            }
+            Err(error) => format!("{name} cannot be read ({error}): the policy stayed as it was"),
+        };
+        if self.notes.last() != Some(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
+/// The one thing that has no placeholder: with it git on the host would take its whole config, hooks included, from
+/// where it says.
+fn planted(path: &Path) -> Ending {
+    let path = path.display();
+    Ending::Fence {
+        part: format!("{path} was made, which points git on this host to another config"),
+    }
+}
+
+fn how(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("ended with code {code}"),
+        WaitStatus::Signaled(_, signal, _) => format!("was killed ({signal})"),
+        WaitStatus::Continued(_) | WaitStatus::StillAlive | WaitStatus::Stopped(..) => {
+            "changed".to_owned()
+        }
+        #[cfg(target_os = "linux")]
+        WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) => "changed".to_owned(),
+    }
+}
+
+/// 128 and the signal, as a shell says it.
+fn code_of(signal: Signal) -> u8 {
+    u8::try_from(signal as i32)
+        .unwrap_or_default()
+        .saturating_add(128)
+}

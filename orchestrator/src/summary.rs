@@ -1,0 +1,385 @@
+//! What a run refused, read from its record: grouped, counted, with the line to add where a person wants to. Reads the
+//! record's lines from a given place on, so that what bring-up tried is not shown as the agent's.
+//! Not responsible for the record's integrity (`ocs audit verify`), nor for the whole of it (`ocs audit report`).
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+use policies::audit::{Decision, DnsEvent, Event, PacketEvent, RequestEvent};
+use policies::{Destination, Host, Policy, Port, Reason, Request, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::console::{Console, Style, escaped};
+use crate::exit::Failure;
+use crate::probe::Targets;
+
+/// What a run came to.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Summary {
+    v: u32,
+    run: String,
+    /// The agent's code, or that of the failure.
+    exit_code: u8,
+    record: String,
+    allowed: u64,
+    refused: Vec<Refused>,
+    notes: Vec<String>,
+}
+
+/// One destination that was refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Refused {
+    what: String,
+    reason: &'static str,
+    count: u64,
+    /// `section: entry`, for the config.
+    suggestion: Option<String>,
+}
+
+/// A line of the record, as far as it is needed here.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// Rows that people are shown; the rest is in the report.
+const ROWS: usize = 20;
+
+impl Summary {
+    /// Reads the record from byte `from` on. `targets` are bring-up's own attempts, some of which are recorded late.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub(crate) fn read(
+        record: &Path,
+        from: u64,
+        targets: &Targets,
+        policy: &Policy,
+    ) -> io::Result<Self> {
+        let mut file = File::open(record)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut counts = Counts {
+            targets,
+            policy,
+            allowed: 0,
+            refused: BTreeMap::new(),
+        };
+        for line in BufReader::new(file).lines() {
+            // A line that is none is `ocs audit verify`'s to tell.
+            if let Ok(Line { event }) = serde_json::from_str(&line?) {
+                counts.event(&event);
+            }
+        }
+        let mut refused: Vec<Refused> = counts.refused.into_values().collect();
+        refused.sort_by(|one, other| {
+            other
+                .count
+                .cmp(&one.count)
+                .then_with(|| one.what.cmp(&other.what))
+        });
+        Ok(Self {
+            v: 1,
+            allowed: counts.allowed,
+            refused,
+            record: record.display().to_string(),
+            ..Self::default()
+        })
+    }
+
+    /// Adds what is known of the run itself.
+    pub(crate) fn of_run(self, run: &str, exit_code: u8, notes: Vec<String>) -> Self {
+        Self {
+            run: run.to_owned(),
+            exit_code,
+            notes,
+            ..self
+        }
+    }
+
+    /// Whether there is nothing worth a word to a person who did not ask.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.refused.is_empty() && self.notes.is_empty()
+    }
+
+    /// Shows it to a person.
+    pub(crate) fn show(&self, console: &mut Console<'_>) {
+        let label = |style, console: &Console<'_>| console.styled_note(style, "ocs:").to_string();
+        for note in &self.notes {
+            let label = label(Style::Warn, console);
+            for line in note.lines() {
+                console.note(format_args!("{label} {}", escaped(line)));
+            }
+        }
+        let (allowed, total) = (
+            self.allowed,
+            self.refused.iter().map(|row| row.count).sum::<u64>(),
+        );
+        let (good, dim) = (label(Style::Good, console), label(Style::Dim, console));
+        if self.refused.is_empty() {
+            console.note(format_args!(
+                "{good} nothing was refused, {allowed} allowed; record: {}",
+                self.record
+            ));
+            return;
+        }
+        let bad = label(Style::Bad, console);
+        console.note(format_args!("{bad} {total} refused, {allowed} allowed"));
+        let width = self
+            .refused
+            .iter()
+            .take(ROWS)
+            .map(|row| row.what.len())
+            .max()
+            .unwrap_or_default();
+        for row in self.refused.iter().take(ROWS) {
+            let what = escaped(&row.what);
+            let count = format!("{}x", row.count);
+            let add = row
+                .suggestion
+                .as_ref()
+                .map(|entry| format!("   to allow it: {}", escaped(entry)));
+            let add = add.unwrap_or_default();
+            console.note(format_args!(
+                "  {what:width$}  {:16} {count:>6}{add}",
+                row.reason
+            ));
+        }
+        if let Some(more) = self
+            .refused
+            .len()
+            .checked_sub(ROWS)
+            .filter(|more| *more > 0)
+        {
+            console.note(format_args!("  and {more} more: ocs audit report"));
+        }
+        console.note(format_args!("{dim} record: {}", self.record));
+    }
+
+    /// The same as one JSON document.
+    ///
+    /// # Errors
+    /// It cannot be put into JSON.
+    pub(crate) fn document(&self, console: &mut Console<'_>) -> Result<(), Failure> {
+        console.document_note(self)
+    }
+}
+
+struct Counts<'a> {
+    targets: &'a Targets,
+    policy: &'a Policy,
+    allowed: u64,
+    refused: BTreeMap<(String, &'static str), Refused>,
+}
+
+impl Counts<'_> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Request(request) => self.request(request),
+            Event::Dns(dns) => self.dns(dns),
+            Event::Packet(packet) => self.packet(packet),
+            Event::Close(_)
+            | Event::Gap(_)
+            | Event::Policy(_)
+            | Event::Start(_)
+            | Event::Stop(_) => {}
+        }
+    }
+
+    fn request(&mut self, event: &RequestEvent) {
+        let host = event
+            .host
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = match event.port {
+            Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+            Some(port) => format!("{host}:{port}"),
+            None => host.clone(),
+        };
+        match (event.decision, event.reason) {
+            (Decision::Allow, _) => self.allowed += 1,
+            (Decision::Deny, Some(reason)) => {
+                let suggestion = self.suggestion(event, &host);
+                self.add(
+                    if what.is_empty() {
+                        "(unreadable)".to_owned()
+                    } else {
+                        what
+                    },
+                    reason,
+                    1,
+                    suggestion,
+                );
+            }
+            (Decision::Deny, None) => {}
+        }
+    }
+
+    /// The line that would allow it, from the matcher itself.
+    fn suggestion(&self, event: &RequestEvent, host: &str) -> Option<String> {
+        let destination = Destination {
+            host: Host::parse(host).ok()?,
+            port: Port::new(event.port?)?,
+        };
+        match self.policy.decide(&Request {
+            destination,
+            via: event.via,
+        }) {
+            Verdict::Deny(deny) => deny.suggestion.map(|entry| entry.to_string()),
+            // Refused for what it turned out to be, not by name: no line helps.
+            Verdict::Allow(_) => None,
+        }
+    }
+
+    fn dns(&mut self, event: &DnsEvent) {
+        let name = event.name.to_string();
+        if event.decision == Decision::Deny && name.trim_end_matches('.') != self.targets.query.0 {
+            self.add(
+                format!("{name} ({})", event.kind),
+                event.reason.unwrap_or(Reason::Dns),
+                event.count,
+                None,
+            );
+        }
+    }
+
+    fn packet(&mut self, event: &PacketEvent) {
+        let ours = |address| {
+            self.targets
+                .foreign
+                .iter()
+                .any(|foreign| foreign.ip() == address)
+        };
+        if event.address.is_some_and(ours) {
+            return;
+        }
+        let address = event.address.map_or_else(
+            || "many addresses".to_owned(),
+            |address| address.to_string(),
+        );
+        let port = event
+            .port
+            .map(|port| format!(" port {port}"))
+            .unwrap_or_default();
+        self.add(
+            format!("{} to {address}{port}", event.protocol),
+            event.reason,
+            event.count,
+            None,
+        );
+    }
+
+    fn add(&mut self, what: String, reason: Reason, count: u64, suggestion: Option<String>) {
+        let row = Refused {
+            what: what.clone(),
+            reason: reason.code(),
+            count: 0,
+            suggestion,
+        };
+        self.refused
+            .entry((what, reason.code()))
+            .or_insert(row)
+            .count += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::tests::captured;
+    use crate::world::Terminal;
+
+    fn policy() -> Policy {
+        let text = "sandbox-name: x\nhttp-domain-whitelist: [ok.test]\n";
+        let (config, _) = policies::Config::parse(&policies::Source { name: "x", text }).unwrap();
+        let surroundings = policies::Surroundings {
+            host_addresses: vec![],
+            own_addresses: vec![],
+        };
+        config.policy(None, surroundings)
+    }
+
+    fn request(id: u64, decision: &str, reason: &str, host: &str) -> String {
+        format!(
+            r#"{{"v":1,"event":"request","id":{id},"decision":"{decision}","reason":{reason},"rule":null,"via":"connect","method":null,"host":"{host}","port":443,"sni":null,"address":null,"generation":1,"process":{{"pid":null,"exe":null}},"dropped":[]}}"#
+        )
+    }
+
+    fn summary(before: &str, lines: &[String]) -> Summary {
+        let keep = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(keep.path(), format!("{before}{}\n", lines.join("\n"))).unwrap();
+        let targets = Targets::in_the_box(("ocs-probe.invalid".to_owned(), 1), String::new());
+        let from = u64::try_from(before.len()).unwrap();
+        let summary = Summary::read(keep.path(), from, &targets, &policy()).unwrap();
+        Summary {
+            record: "R".to_owned(),
+            ..summary
+        }
+    }
+
+    fn rows(summary: &Summary) -> Vec<(&str, &str, u64, Option<&str>)> {
+        let rows = summary.refused.iter();
+        rows.map(|row| {
+            (
+                row.what.as_str(),
+                row.reason,
+                row.count,
+                row.suggestion.as_deref(),
+            )
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_was_refused_is_grouped_and_counted_with_the_line_to_add() {
+        let lines = [
+            request(1, "deny", r#""not-whitelisted""#, "evil.test"),
+            request(2, "allow", "null", "ok.test"),
+            request(3, "deny", r#""not-whitelisted""#, "evil.test"),
+            r#"{"event":"dns","name":"evil.test","type":"A","decision":"deny","reason":"dns","count":3}"#.to_owned(),
+            r#"{"event":"packet","protocol":"udp","address":"203.0.113.9","port":53,"count":2,"reason":"direct"}"#.to_owned(),
+            "not json".to_owned(),
+        ];
+        let summary = summary("", &lines);
+        assert_eq!(summary.allowed, 1);
+        let expected = [
+            ("evil.test (A)", "dns", 3, None),
+            (
+                "evil.test:443",
+                "not-whitelisted",
+                2,
+                Some("http-domain-whitelist: - evil.test"),
+            ),
+            ("udp to 203.0.113.9 port 53", "direct", 2, None),
+        ];
+        assert_eq!(rows(&summary), expected);
+    }
+
+    #[test]
+    fn what_bring_up_tried_is_not_the_agent_s() {
+        let before = format!(
+            "{}\n",
+            request(1, "deny", r#""not-whitelisted""#, "ocs-probe.invalid")
+        );
+        let late = [
+            r#"{"event":"dns","name":"ocs-probe.invalid","type":"A","decision":"deny","reason":"dns","count":2}"#,
+            r#"{"event":"packet","protocol":"udp","address":"192.0.2.1","port":443,"count":1,"reason":"direct"}"#,
+            r#"{"event":"packet","protocol":"udp","address":"2001:db8::1","port":443,"count":1,"reason":"direct"}"#,
+        ];
+        let summary = summary(&before, &late.map(str::to_owned));
+        assert!(rows(&summary).is_empty() && summary.is_quiet());
+    }
+
+    #[test]
+    fn people_are_shown_a_table_without_the_agent_s_control_characters() {
+        let summary = summary("", &[request(1, "deny", r#""malformed""#, "a\\u001b[2Jb")]);
+        let (_, out, err) = captured("", Terminal::default(), |console| summary.show(console));
+        assert_eq!(out, "");
+        assert_eq!(
+            err,
+            "ocs: 1 refused, 0 allowed\n  a\\u{1b}[2Jb:443  malformed            1x\nocs: record: R\n"
+        );
+    }
+}
