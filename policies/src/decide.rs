@@ -37,7 +37,14 @@ struct Tally<'a> {
     /// The nearest that covers the host, and misses by port or way.
     misses: Option<(Reason, &'a Rule)>,
     /// One that would let it through in a wider mode.
-    waits: Option<&'a Rule>,
+    waits: Option<(Nearness, &'a Rule)>,
+}
+
+/// How near an entry comes that does not count in this mode; the order is nearness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    OtherPort,
+    Fits,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +131,11 @@ impl Policy {
         match tally.lets {
             Some(lets) => self.permit(request, lets, Target::Resolve(name.clone())),
             None if self.mode == Mode::Restricted && tally.misses.is_none() => {
-                trace.step("network-mode", tally.waits, Finding::Denies);
+                trace.step(
+                    "network-mode",
+                    tally.waits.map(|(_, rule)| rule),
+                    Finding::Denies,
+                );
                 self.refuse(&tally, Reason::Mode, request)
             }
             None => self.refuse(&tally, Reason::NotWhitelisted, request),
@@ -141,7 +152,11 @@ impl Policy {
     ) {
         let (key, rule) = (grant.kind.key(), Some(&grant.rule));
         if !counts(self.mode, grant.kind) {
-            tally.waits = rule;
+            let near = match grant.kind.fit(request.destination.port, request.via) {
+                Fit::Lets(_) => Nearness::Fits,
+                Fit::Misses(_) => Nearness::OtherPort,
+            };
+            tally.wait(near, &grant.rule);
             trace.step(key, rule, Finding::OtherMode);
             return;
         }
@@ -178,7 +193,7 @@ impl Policy {
 
     /// A refusal for `reason`, unless an entry came nearer than that.
     fn refuse(&self, tally: &Tally<'_>, reason: Reason, request: &Request) -> Verdict {
-        let (reason, rule) = match (reason, tally.misses, tally.waits) {
+        let (reason, rule) = match (reason, tally.misses, tally.waits.map(|(_, rule)| rule)) {
             (_, Some((miss, rule)), _) => (miss, Some(rule)),
             (_, None, Some(rule)) => (Reason::Mode, Some(rule)),
             (reason, None, None) => (reason, None),
@@ -279,6 +294,13 @@ impl<'a> Tally<'a> {
         }
         lets.carries = union;
         lets.reach = lets.reach.union(reach);
+    }
+
+    /// One more entry that waits for a wider mode; of equals the later is more specific.
+    fn wait(&mut self, near: Nearness, rule: &'a Rule) {
+        if self.waits.is_none_or(|(known, _)| near >= known) {
+            self.waits = Some((near, rule));
+        }
     }
 
     /// One more entry that misses; a wrong way is nearer than a wrong port, and of equals the later is more specific.

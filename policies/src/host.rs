@@ -260,3 +260,6 @@ impl fmt::Display for Destination {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
+
+#[cfg(test)]
+mod tests;

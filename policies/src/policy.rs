@@ -104,7 +104,9 @@ impl Config {
             };
             policy.host.entry(*port).or_default().push(grant);
         }
-        for endpoint in &self.llm_endpoints {
+        for endpoint in in_order(&self.llm_endpoints, |endpoint| {
+            (&endpoint.destination, endpoint.scheme.code())
+        }) {
             let kind = Kind::Llm(endpoint.scheme, endpoint.destination.port);
             policy.grant(
                 &endpoint.destination,
@@ -114,7 +116,7 @@ impl Config {
                 },
             );
         }
-        for endpoint in &self.tcp_endpoints {
+        for endpoint in in_order(&self.tcp_endpoints, |endpoint| (&endpoint.destination, "")) {
             let kind = Kind::Tcp(endpoint.destination.port);
             policy.grant(
                 &endpoint.destination,
@@ -175,6 +177,16 @@ fn narrowest_first(entries: &[(Pattern, Rule)]) -> Vec<&(Pattern, Rule)> {
             pattern.port,
         )
     });
+    sorted
+}
+
+/// Endpoints in an order that the file does not decide, for the same reason.
+fn in_order<'e, T>(
+    endpoints: &'e [T],
+    key: impl Fn(&'e T) -> (&'e Destination, &'static str),
+) -> Vec<&'e T> {
+    let mut sorted: Vec<_> = endpoints.iter().collect();
+    sorted.sort_by(|one, other| key(one).cmp(&key(other)));
     sorted
 }
 
