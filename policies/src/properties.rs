@@ -204,7 +204,7 @@ fn by_the_words(parts: &Parts, request: &Request) -> Option<bool> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn one_more_entry_of_the_denylist_never_allows_more(parts in parts(), entry in pattern(), request in request()) {
