@@ -182,3 +182,6 @@ fn request(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) 
     bytes.extend(attributes);
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use rustix::io::Errno;
+use support::diag::tcp_sockets;
 use support::sealed::{PING, SCTP_INIT, datagram, original, raw, sealed, v4, v6};
 use support::{counted, ip, nflog, read_all};
 
@@ -321,6 +322,56 @@ fn a_client_that_says_nothing_is_not_lost_when_the_proxy_resets_it() {
             socket2::SockRef::from(&stream)
                 .set_linger(Some(std::time::Duration::ZERO))
                 .unwrap();
+        },
+    );
+}
+
+#[test]
+fn n3_a_client_that_chose_its_own_address_is_captured_as_well() {
+    sealed(
+        "n3_a_client_that_chose_its_own_address_is_captured_as_well",
+        || {
+            for own in [v4(127, 0, 0, 1, 0), v4(192, 0, 2, 7, 0)] {
+                let socket =
+                    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+                        .unwrap();
+                socket.bind(&own.into()).unwrap();
+                socket.connect(&v4(203, 0, 113, 9, 443).into()).unwrap();
+                assert_eq!(read_all(&mut socket.into()), "captured");
+            }
+        },
+        |sockets| {
+            let listener = sockets.listener("capture4");
+            for own in [[127, 0, 0, 1], [192, 0, 2, 7]] {
+                let (mut stream, peer) = listener.accept().unwrap();
+                assert_eq!(
+                    (peer.ip(), original(&stream)),
+                    (own.into(), v4(203, 0, 113, 9, 443))
+                );
+                stream.write_all(b"captured").unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn the_socket_behind_a_captured_connection_is_found_from_outside() {
+    sealed(
+        "the_socket_behind_a_captured_connection_is_found_from_outside",
+        || {
+            let mut stream = TcpStream::connect("203.0.113.9:443").unwrap();
+            assert_eq!(read_all(&mut stream), "found");
+        },
+        |sockets| {
+            let diag = sockets.take("sock-diag");
+            let (mut stream, peer) = sockets.listener("capture4").accept().unwrap();
+            let found = tcp_sockets(&diag);
+            let agents = found
+                .iter()
+                .filter(|socket| socket.from == peer.port() && socket.to == 443);
+            let inodes: Vec<u32> = agents.map(|socket| socket.inode).collect();
+            assert!(inodes.len() == 1 && inodes[0] > 0, "{found:?}");
+            stream.write_all(b"found").unwrap();
         },
     );
 }

@@ -77,7 +77,10 @@ fn inet(address: IpAddr, port: Port, protocol: Protocol) -> Result<OwnedFd, Kern
         }
         Ok(socket.into())
     };
-    open().map_err(|error| KernelError::of(format!("listen on {at} inside the namespace"), error))
+    open().map_err(|source| KernelError::Refused {
+        what: format!("listen on {at} inside the namespace"),
+        source,
+    })
 }
 
 /// What the kernel logs of one group. Every message has a number (`NFULNL_CFG_F_SEQ`), so that a reader who is too slow,

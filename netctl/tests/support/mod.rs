@@ -20,6 +20,7 @@ use std::thread::{self, JoinHandle};
 use netctl::kernel::{self, Difference};
 use netctl::spec::Spec;
 
+pub(crate) mod diag;
 pub(crate) mod holder;
 pub(crate) mod nflog;
 pub(crate) mod peer;
