@@ -116,7 +116,7 @@ fn plan(bytes: &[u8], ask: &Forward) -> Result<Plan, AnswerError> {
         (101, _) if switches(&head, ask) => After::WebSocket,
         (101, _) => return Err(AnswerError::Origin),
         (100..=199, _) | (_, Then::Keep) => After::Keep,
-        (_, Then::Close) => After::Close,
+        (_, Then::Close | Then::Discard) => After::Close,
     };
     Ok(Plan {
         status: head.status,

@@ -144,7 +144,7 @@ impl Forward {
         if self.framing.is_empty() && !self.websocket {
             self.then
         } else {
-            Then::Close
+            Then::Discard
         }
     }
 }

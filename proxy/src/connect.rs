@@ -111,7 +111,7 @@ async fn looked_into(session: &mut Session, undecided: Undecided, pinned: Pinned
         | Err(PeekError::NotHello | PeekError::TimedOut | PeekError::TooLarge) => {
             // Recorded or not, nothing goes on; what could not be written is counted by the sink.
             undecided.denied(&Deny::new(Reason::NotTls)).ok();
-            session.close().await
+            session.close(Then::Discard).await
         }
     }
 }
@@ -199,7 +199,7 @@ fn gone(undecided: Undecided, pinned: &PinnedPermit) -> Next {
 /// Tells a client that speaks TLS by now.
 pub(crate) async fn alert(session: &mut Session, refusal: &Refusal) -> Next {
     match session.wire.write_all(refusal.alert()).await {
-        Ok(()) => session.close().await,
+        Ok(()) => session.close(Then::Discard).await,
         Err(_) => Next::End,
     }
 }

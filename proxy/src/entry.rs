@@ -34,6 +34,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         report::tell("the parent process is gone, or the kernel cannot tell when it goes");
         return ExitCode::from(NOT_STARTED);
     }
+    // Warnings of the parts beside the wire; no variable of the environment changes which.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     // One thread: what a request costs is then all of what it costs, and nothing waits for a lock but the disk.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

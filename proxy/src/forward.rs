@@ -75,7 +75,7 @@ pub(crate) async fn exchange(session: &mut Session, undecided: Undecided, ask: F
     };
     let Ok(recorder) = undecided.decided(&pinned) else {
         return session
-            .answer(&Refusal::Limit, Some(&ask.destination), Then::Close)
+            .answer(&Refusal::Limit, Some(&ask.destination), Then::Discard)
             .await;
     };
     let upstream = match kept {
@@ -156,7 +156,7 @@ async fn carry(
             return if client == Then::Keep {
                 Next::Again
             } else {
-                session.close().await
+                session.close(client).await
             };
         }
         End::ClientGone | End::Switched => return Next::End,
@@ -171,7 +171,7 @@ async fn carry(
         return Next::End;
     }
     session
-        .answer(&refusal, Some(&ask.destination), Then::Close)
+        .answer(&refusal, Some(&ask.destination), Then::Discard)
         .await
 }
 
@@ -273,7 +273,7 @@ fn ended(received: Result<answer::Answer, answer::AnswerError>, upload: &Upload)
     match (received, upload) {
         (Ok(Answer::Whole(received)), Upload::Whole) => End::Done(received),
         (Ok(Answer::Whole(_)), Upload::Going(_) | Upload::Broken) => End::Done(Received {
-            client: Then::Close,
+            client: Then::Discard,
             origin: Then::Close,
         }),
         (Ok(Answer::Switched), _) => End::Switched,

@@ -98,7 +98,7 @@ async fn too_many(stream: TcpStream, app: Arc<App>, slot: Slot) {
     let undecided = session.begin(Via::Http, None, None);
     drop(
         session
-            .refuse(undecided, &Refusal::Limit, None, Then::Close)
+            .refuse(undecided, &Refusal::Limit, None, Then::Discard)
             .await,
     );
     drop(slot);

@@ -24,6 +24,8 @@ const ALERT_UNREACHABLE: &[u8] = &[21, 3, 1, 0, 2, 2, 80];
 pub(crate) enum Then {
     /// The connection is closed.
     Close,
+    /// The connection is closed, once what the client is still sending was discarded.
+    Discard,
     /// The connection is kept.
     Keep,
 }
@@ -219,7 +221,7 @@ pub(crate) fn refused(refusal: &Refusal, destination: Option<&Destination>, then
     };
     // Our own words, a checked host and numbers: writing them to memory cannot fail.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let close = if then == Then::Close {
+    let close = if then != Then::Keep {
         "Connection: close\r\n"
     } else {
         ""

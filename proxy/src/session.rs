@@ -194,7 +194,7 @@ impl Session {
             destination,
         } = unreadable;
         let undecided = self.begin(self.via, method, destination.as_ref());
-        self.refuse(undecided, &refusal, destination.as_ref(), Then::Close)
+        self.refuse(undecided, &refusal, destination.as_ref(), Then::Discard)
             .await
     }
 
@@ -223,14 +223,16 @@ impl Session {
         let written = timeout(self.app.limits.head_timeout, self.wire.write_all(&bytes)).await;
         match (written, then) {
             (Ok(Ok(())), Then::Keep) => Next::Again,
-            (Ok(Ok(())), Then::Close) => self.close().await,
+            (Ok(Ok(())), then) => self.close(then).await,
             (_, _) => Next::End,
         }
     }
 
-    /// Ends the connection after an answer; what the client still sends is discarded.
-    pub(crate) async fn close(&mut self) -> Next {
-        linger(&mut self.wire, self.app.limits.linger_timeout).await;
+    /// Ends the connection after an answer. What came and was not read would reset it: that is discarded first.
+    pub(crate) async fn close(&mut self, then: Then) -> Next {
+        if then == Then::Discard || !self.wire.ahead().is_empty() {
+            linger(&mut self.wire, self.app.limits.linger_timeout).await;
+        }
         Next::End
     }
 

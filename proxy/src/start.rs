@@ -267,6 +267,8 @@ fn received(arguments: &Arguments) -> Result<(Passed, Option<OwnedFd>), Failure>
 fn serve(app: &Arc<App>, passed: Passed, own_name: &str) -> Result<(), Failure> {
     let synthetic = Synthetic::default();
     for listener in passed.explicit {
+        // Port 0 is any free port: whoever asked for it has to be told which.
+        report::tell(&format!("listening on {}", listener.local_addr()?));
         spawn_listener(listener, Door::Explicit, app)?;
     }
     for listener in passed.capture {

@@ -1,0 +1,34 @@
+//! The proxy as clients and origins see it: the program itself on loopback, its own DNS server, its own origins.
+//!
+//! A refusal is judged at the origin (connections, bytes) and at the DNS server (queries), and by the record:
+//! what the client saw is the least of it. The cases bear the ids of the escape catalogue.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    unreachable_pub,
+    missing_docs,
+    reason = "tests: what is not named is not expected; they connect, start programs, and hold long tables"
+)]
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod connect;
+#[cfg(test)]
+mod curl;
+#[cfg(test)]
+mod destinations;
+#[cfg(test)]
+mod forward;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod record;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod smuggling;
