@@ -13,6 +13,11 @@ use crate::yaml::{self, Place};
 /// The most mistakes that are named; past that the file is not the one that was meant.
 const MAX_ERRORS: usize = 1_000;
 
+/// The longest corrected text that is offered, in bytes: a domain with its list's name.
+const MAX_WRITE: usize = 320;
+/// The most characters of a message.
+const MAX_MESSAGE: usize = 480;
+
 /// A file's text, and the name that errors, rules and the record call it by.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
@@ -45,8 +50,14 @@ impl ConfigError {
         write: Option<String>,
     ) -> Self {
         let Place { line, column } = place;
-        // The file may be a stranger's: no corrected text carries a control or bidirectional character to a terminal.
-        let write = write.filter(|text| text.chars().all(is_shown_as_it_is));
+        // The file may be a stranger's: nothing of it fills a terminal, and no corrected text carries a control or
+        // bidirectional character there. Messages are escaped where they are written.
+        let write =
+            write.filter(|text| text.len() <= MAX_WRITE && text.chars().all(is_shown_as_it_is));
+        let message = match message.char_indices().nth(MAX_MESSAGE) {
+            None => message,
+            Some((end, _)) => format!("{}...", message.get(..end).unwrap_or_default()),
+        };
         Self {
             line,
             column,

@@ -222,7 +222,8 @@ fn glob(text: &str) -> PatternError {
         "`*` would allow every host; list the names".to_owned()
     } else {
         format!(
-            "`{text}` is not a pattern: `*` stands for nothing; a leading dot covers a name and all below it"
+            "{} is not a pattern: `*` stands for nothing; a leading dot covers a name and all below it",
+            yaml::quoted(text)
         )
     };
     PatternError {
@@ -247,11 +248,11 @@ fn name_and_port(text: &str, rest: &str) -> Result<(DnsName, Option<Port>), Patt
             write: Some(format!("tcp-endpoints: - {}", yaml::item(&with_port(rest)))),
         }),
         Err(HostError::Brackets) => Err(PatternError {
-            message: format!("`{text}`: {}", HostError::Brackets),
+            message: format!("{}: {}", yaml::quoted(text), HostError::Brackets),
             write: None,
         }),
         Err(error) => Err(PatternError {
-            message: format!("`{}`: {error}", text.escape_debug()),
+            message: format!("{}: {error}", yaml::quoted(text)),
             write: None,
         }),
     }

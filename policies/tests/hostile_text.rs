@@ -101,3 +101,72 @@ fn every_beginning_of_a_full_file_is_read_or_refused() {
         .is_ok()
     );
 }
+
+/// What could be pasted into any entry to reach a reader's terminal, or to fill it.
+#[test]
+fn no_message_repeats_what_a_terminal_would_act_on_or_pages_of_text() {
+    let long = "a".repeat(1 << 14);
+    for key in KEYS {
+        for shape in SHAPES {
+            for payload in PAYLOADS.into_iter().chain([long.as_str()]) {
+                let text = format!(
+                    "sandbox-name: demo\n{}",
+                    shape.replace('K', key).replace('P', payload)
+                );
+                refused_or_read(&text).unwrap();
+                let source = Source {
+                    name: "config",
+                    text: &text,
+                };
+                if let Err(errors) = Config::parse(&source) {
+                    assert!(errors.to_string().len() < 2_000, "{key} {shape}");
+                }
+            }
+        }
+    }
+}
+
+const PAYLOADS: [&str; 8] = [
+    "\\e[2K", "\\u202e", "\\x07", "\\u2066", "\\n", "\\0", "\\x7f", "\\u0085",
+];
+
+const KEYS: [&str; 15] = [
+    "sandbox-name",
+    "http-domain-whitelist",
+    "http-domain-denylist",
+    "presets",
+    "host-ports",
+    "llm-endpoints",
+    "tcp-endpoints",
+    "private-addresses",
+    "network-mode",
+    "env-passthrough",
+    "env",
+    "agent",
+    "read-only-paths",
+    "limits",
+    "unknown",
+];
+
+const SHAPES: [&str; 20] = [
+    "K: \"P\"\n",
+    "K:\n  - \"P\"\n",
+    "K:\n  - \"*P\"\n",
+    "K:\n  - \"*.P\"\n",
+    "K:\n  - \".P\"\n",
+    "K:\n  - \"http://P\"\n",
+    "K:\n  - \"http://a.test/P\"\n",
+    "K:\n  - \"a.test:P\"\n",
+    "K:\n  - \"a.test/P\"\n",
+    "K:\n  - \"P@a.test:22\"\n",
+    "K:\n  - \"[P]\"\n",
+    "K:\n  - \"22 P\"\n",
+    "K:\n  - \"/P\"\n",
+    "K:\n  - \"~/P\"\n",
+    "K:\n  \"P\": x\n",
+    "K:\n  A: \"P\"\n",
+    "K:\n  connections: \"P\"\n",
+    "K:\n  tool: \"P\"\n",
+    "\"P\": x\n",
+    "\"KP\": x\n",
+];

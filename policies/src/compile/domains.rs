@@ -62,6 +62,14 @@ impl Compiler {
         let mut names = Vec::new();
         for (place, scalar) in self.items(node, "presets") {
             let name = scalar.text.as_str();
+            if names.iter().any(|known: &Arc<str>| **known == *name) {
+                let message = format!(
+                    "the preset {} stands here again; once is enough",
+                    quoted(name)
+                );
+                self.warn(place, message, None);
+                continue;
+            }
             match presets::get(name) {
                 Some(Ok(preset)) => {
                     allow.extend(

@@ -116,6 +116,9 @@ const IN_SYSTEM: [&str; 14] = [
 /// Directories that hold homes, or sockets of others: never as a whole, though something below may be shown.
 const WHOLE: [&str; 5] = ["/home", "/Users", "/tmp", "/var/tmp", "/root"];
 
+/// `PATH_MAX` of Linux, its NUL included.
+const MAX_PATH: usize = 4_095;
+
 impl Compiler {
     pub(super) fn read_only_paths(&mut self, node: Option<&Node>) -> Vec<ReadOnlyPath> {
         let mut paths = Vec::new();
@@ -147,6 +150,9 @@ fn malformed(text: &str) -> Option<(String, Option<String>)> {
     let home_of_another = text.starts_with('~') && text != "~" && !text.starts_with("~/");
     if home_of_another || !(text.starts_with('/') || text.starts_with('~')) {
         return Some(("a path is absolute, or starts with `~/`".to_owned(), None));
+    }
+    if text.len() > MAX_PATH {
+        return Some(("no path is that long".to_owned(), None));
     }
     if text.contains(char::is_control) {
         return Some(("it has a control character".to_owned(), None));
