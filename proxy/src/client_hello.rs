@@ -106,3 +106,85 @@ impl Hello {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The least ClientHello for `ok.test`: one cipher suite, one group, one algorithm.
+    fn hello() -> Vec<u8> {
+        let name = b"\x00\x00\x00\x0c\x00\x0a\x00\x00\x07ok.test";
+        let algorithms = b"\x00\x0d\x00\x04\x00\x02\x04\x03";
+        let groups = b"\x00\x0a\x00\x04\x00\x02\x00\x1d";
+        let extensions = [&name[..], algorithms, groups].concat();
+        let length = u8::try_from(extensions.len()).unwrap();
+        let ciphers = b"\x00\x02\xc0\x2f\x01\x00\x00";
+        let body = [
+            &b"\x03\x03"[..],
+            &[7; 32],
+            b"\x00",
+            ciphers,
+            &[length],
+            &extensions,
+        ]
+        .concat();
+        let size = |more: usize| u8::try_from(body.len() + more).unwrap();
+        [&[22, 3, 1, 0, size(4), 1, 0, 0, size(0)][..], &body].concat()
+    }
+
+    fn named() -> Opening {
+        Opening::Hello {
+            sni: Some("ok.test".to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_a_hello_wants_more_and_the_whole_names_its_host() {
+        let hello = hello();
+        for end in 0..hello.len() {
+            assert_eq!(Hello::new().feed(&hello[..end]), Ok(None), "{end}");
+        }
+        assert_eq!(Hello::new().feed(&hello), Ok(Some(named())));
+    }
+
+    #[test]
+    fn a_hello_read_in_two_pieces_cut_anywhere_is_the_same() {
+        let hello = hello();
+        for cut in 0..hello.len() {
+            let mut reading = Hello::new();
+            assert_eq!(reading.feed(&hello[..cut]), Ok(None), "{cut}");
+            assert_eq!(reading.feed(&hello), Ok(Some(named())), "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_hello_is_left_alone() {
+        let bytes = [&hello()[..], b"early data, or anything"].concat();
+        assert_eq!(Hello::new().feed(&bytes), Ok(Some(named())));
+    }
+
+    #[test]
+    fn a_changed_byte_of_the_name_is_another_name_or_no_hello() {
+        let hello = hello();
+        let name = hello.windows(7).position(|it| it == b"ok.test").unwrap();
+        for at in 0..hello.len() {
+            let mut changed = hello.clone();
+            changed[at] ^= 1;
+            let read = Hello::new().feed(&changed);
+            if (name..name + 7).contains(&at) {
+                assert_ne!(read, Ok(Some(named())), "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_first_byte_is_another_protocol() {
+        for first in (0..=255_u8).filter(|first| *first != HANDSHAKE) {
+            assert_eq!(
+                Hello::new().feed(&[first]),
+                Ok(Some(Opening::Other)),
+                "{first}"
+            );
+        }
+    }
+}
