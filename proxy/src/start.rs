@@ -110,8 +110,8 @@ impl Failure {
 /// Runs the proxy until it is told to end.
 ///
 /// # Errors
-/// [`Failure`]: nothing was served, or the record could not be ended.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+/// [`Failure`]: nothing was served.
+pub async fn run(arguments: Arguments) -> Result<Ended, Failure> {
     let source = Arc::new(PolicySource {
         path: arguments.policy.clone(),
         name: name(&arguments),
@@ -158,7 +158,21 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     signals.served(&app, &reload, gone.as_deref()).await;
     // What was counted and not yet told belongs before the last line.
     timeout(LAST_WORDS, reports.join_all()).await.ok();
-    Ok(app.sink.stop("signal")?)
+    Ok(Ended(app))
+}
+
+/// A proxy that serves nothing more, and whose record is not ended yet.
+#[derive(Debug)]
+pub struct Ended(Arc<App>);
+
+impl Ended {
+    /// Writes the last line. The runtime must be gone by then: what it still held has said how it ended.
+    ///
+    /// # Errors
+    /// [`Failure::Unrecorded`]: the record ends without `stop`.
+    pub fn stop(self) -> Result<(), Failure> {
+        Ok(self.0.sink.stop("signal")?)
+    }
 }
 
 /// Who asks can be told where the sandbox's kernel tells it.
