@@ -158,7 +158,7 @@ fn what_no_line_should_allow_is_named_and_left_out() {
         "sandbox-name: app\nhttp-domain-denylist: [evil.example.com]\n",
         &[
             wanted("evil.example.com"),
-            refused("192.0.2.1", 443, Via::Connect, Reason::IpLiteral),
+            refused("198.51.100.1", 443, Via::Connect, Reason::IpLiteral),
             refused(
                 "fronted.example.com",
                 443,
@@ -176,7 +176,7 @@ fn what_no_line_should_allow_is_named_and_left_out() {
         ],
     );
     let expected = "\
-# not suggested: 192.0.2.1:443 (ip-literal, 1 times)
+# not suggested: 198.51.100.1:443 (ip-literal, 1 times)
 # not suggested: a b:443 (malformed, 1 times)
 # not suggested: c2VjcmV0.example.com (query for TXT) (dns, 2 times)
 # not suggested: fronted.example.com:443 (sni-mismatch, 1 times)
@@ -298,4 +298,20 @@ fn a_config_of_another_shape_is_not_edited_but_the_lines_are_told() {
     let told =
         "a list in the config has a shape that is not edited here: add these lines by hand\n";
     assert_eq!(place.types(""), (0, expected.to_owned(), told.to_owned()));
+}
+
+#[test]
+fn what_bring_up_itself_tries_is_no_wish_of_the_agent() {
+    let events = [
+        wanted("ocs-probe.invalid"),
+        query("ocs-probe.invalid", "A"),
+        query("ocs-probe.invalid", "TXT"),
+        refused("192.0.2.1", 443, Via::CapturedTcp, Reason::IpLiteral),
+        refused("2001:db8::1", 443, Via::CapturedTcp, Reason::IpLiteral),
+    ];
+    let told = "nothing to add: the lists allow what was asked for, or no line should\n";
+    assert_eq!(
+        place("sandbox-name: app\n", &events).types(""),
+        (0, String::new(), told.to_owned())
+    );
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use policies::audit::{Decision, DnsEvent, Event, Record, RequestEvent, Timestamp};
 use policies::{Destination, Policy, Port, Reason, Request, Suggestion, Verdict, Via};
 
+use crate::probe::Targets;
+
 /// Different requests that are told apart; what is past that is one number.
 const WANTS_MAX: usize = 20_000;
 
@@ -57,6 +59,9 @@ impl Wanted {
             return;
         };
         let host = host.as_str();
+        if is_nobodys(host) {
+            return;
+        }
         let text = if host.contains(':') {
             format!("[{host}]:{port}")
         } else {
@@ -75,6 +80,9 @@ impl Wanted {
     /// A refused query is the only trace of a name that was never asked for by a request: the usual port is meant. Types that
     /// carry data rather than addresses are no wish to connect.
     fn query(&mut self, event: &DnsEvent, time: Timestamp) {
+        if is_nobodys(event.name.as_str()) {
+            return;
+        }
         match event.kind.as_str() {
             "A" | "AAAA" => self.want(
                 &format!("{}:443", event.name),
@@ -155,4 +163,13 @@ impl Wanted {
         }
         (wants, left)
     }
+}
+
+/// Whether a host is one that leads nowhere by definition: what bring-up itself tries at each start, and RFC 6761 section
+/// 6.4 (`invalid`). No line could make it reachable.
+fn is_nobodys(host: &str) -> bool {
+    let probed = Targets::in_the_box((String::new(), 0), String::new()).foreign;
+    let address = host.parse().ok();
+    host.trim_end_matches('.').ends_with(".invalid")
+        || probed.iter().any(|probed| Some(probed.ip()) == address)
 }
