@@ -13,7 +13,7 @@ use crate::pattern::Extent;
 use crate::policy::{Policy, Refusal};
 use crate::special::{self, HOST_ALIASES, Special};
 use crate::suggest;
-use crate::verdict::Reach;
+use crate::verdict::{Reach, RuleId};
 use crate::{
     Carries, Deny, Destination, DnsName, Host, Mode, Permit, Port, Reason, Request, Rule, Target,
     Verdict, Via,
@@ -31,13 +31,13 @@ pub enum NameVerdict {
 
 /// What the entries seen so far come to.
 #[derive(Debug, Default)]
-struct Tally<'a> {
+struct Tally {
     /// The widest that lets the request through.
-    lets: Option<Lets<'a>>,
+    lets: Option<Lets>,
     /// The nearest that covers the host, and misses by port or way.
-    misses: Option<(Reason, &'a Rule)>,
+    misses: Option<(Reason, RuleId)>,
     /// One that would let it through in a wider mode.
-    waits: Option<(Nearness, &'a Rule)>,
+    waits: Option<(Nearness, RuleId)>,
 }
 
 /// How near an entry comes that does not count in this mode; the order is nearness.
@@ -48,10 +48,10 @@ enum Nearness {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Lets<'a> {
+struct Lets {
     carries: Carries,
     reach: Reach,
-    rule: Option<&'a Rule>,
+    rule: Option<RuleId>,
 }
 
 impl Policy {
@@ -84,7 +84,7 @@ impl Policy {
             .into_iter()
             .flatten()
         {
-            self.weigh(grant, request, &mut tally, trace);
+            self.weigh(*grant, request, &mut tally, trace);
         }
         match tally.lets {
             Some(lets) => self.permit(request, lets, Target::Address(address)),
@@ -96,16 +96,13 @@ impl Policy {
     fn judge_host(&self, request: &Request, trace: &mut impl Trace) -> Verdict {
         let port = request.destination.port;
         for alias in HOST_ALIASES {
-            let Ok(name) = DnsName::parse(alias) else {
-                continue;
-            };
-            if let Some(rule) = self.denied(&name, port) {
-                return denylisted(rule, trace);
+            if let Some(rule) = self.denied(alias, port) {
+                return self.denylisted(rule, trace);
             }
         }
         let mut tally = Tally::default();
         for grant in self.host.get(&port).into_iter().flatten() {
-            self.weigh(grant, request, &mut tally, trace);
+            self.weigh(*grant, request, &mut tally, trace);
         }
         match tally.lets {
             Some(lets) => self.permit(request, lets, Target::SandboxHost),
@@ -115,11 +112,11 @@ impl Policy {
     }
 
     fn judge_name(&self, request: &Request, name: &DnsName, trace: &mut impl Trace) -> Verdict {
-        if let Some(rule) = self.denied(name, request.destination.port) {
-            return denylisted(rule, trace);
+        if let Some(rule) = self.denied(name.as_str(), request.destination.port) {
+            return self.denylisted(rule, trace);
         }
         let mut tally = Tally::default();
-        for (found, grant) in self.allow.walk(name) {
+        for (found, grant) in self.allow.walk(name.as_str()) {
             if covers(found, grant.kind) {
                 self.weigh(grant, request, &mut tally, trace);
             }
@@ -133,7 +130,7 @@ impl Policy {
             None if self.mode == Mode::Restricted && tally.misses.is_none() => {
                 trace.step(
                     "network-mode",
-                    tally.waits.map(|(_, rule)| rule),
+                    tally.waits.and_then(|(_, rule)| self.rules.get(rule)),
                     Finding::Denies,
                 );
                 self.refuse(&tally, Reason::Mode, request)
@@ -143,47 +140,51 @@ impl Policy {
     }
 
     /// Adds what one entry, which covers the host, says of the request.
-    fn weigh<'a>(
-        &self,
-        grant: &'a Grant,
-        request: &Request,
-        tally: &mut Tally<'a>,
-        trace: &mut impl Trace,
-    ) {
-        let (key, rule) = (grant.kind.key(), Some(&grant.rule));
+    fn weigh(&self, grant: Grant, request: &Request, tally: &mut Tally, trace: &mut impl Trace) {
+        let (key, rule) = (grant.kind.key(), self.rules.get(grant.rule));
         if !counts(self.mode, grant.kind) {
             let near = match grant.kind.fit(request.destination.port, request.via) {
                 Fit::Lets(_) => Nearness::Fits,
                 Fit::Misses(_) => Nearness::OtherPort,
             };
-            tally.wait(near, &grant.rule);
+            tally.wait(near, grant.rule);
             trace.step(key, rule, Finding::OtherMode);
             return;
         }
         match grant.kind.fit(request.destination.port, request.via) {
             Fit::Lets(carries) => {
                 trace.step(key, rule, Finding::Allows);
-                tally.add(carries, grant.kind.reach(), rule);
+                tally.add(carries, grant.kind.reach(), Some(grant.rule));
             }
             Fit::Misses(reason) => {
                 trace.step(key, rule, Finding::OtherPort);
-                tally.miss(reason, &grant.rule);
+                tally.miss(reason, grant.rule);
             }
         }
     }
 
     /// The most specific entry of the denylist that covers a name on a port.
-    fn denied<'a>(&'a self, name: &'a DnsName, port: Port) -> Option<&'a Rule> {
+    fn denied(&self, name: &str, port: Port) -> Option<RuleId> {
         let hits = self.deny.walk(name).filter(|(found, refusal)| {
             refusal.covers(*found) && refusal.port.is_none_or(|listed| listed == port)
         });
-        hits.last().map(|(_, refusal)| &refusal.rule)
+        hits.last().map(|(_, refusal)| refusal.rule)
     }
 
-    fn permit(&self, request: &Request, lets: Lets<'_>, target: Target) -> Verdict {
+    fn denylisted(&self, rule: RuleId, trace: &mut impl Trace) -> Verdict {
+        let rule = self.rules.get(rule);
+        trace.step("http-domain-denylist", rule, Finding::Denies);
+        Verdict::Deny(Deny {
+            rule: rule.cloned(),
+            ..Deny::new(Reason::Denylisted)
+        })
+    }
+
+    fn permit(&self, request: &Request, lets: Lets, target: Target) -> Verdict {
         Verdict::Allow(Permit {
             request: request.clone(),
-            rule: lets.rule.cloned(),
+            rules: self.rules.clone(),
+            rule: lets.rule,
             carries: lets.carries,
             target,
             reach: lets.reach,
@@ -192,7 +193,7 @@ impl Policy {
     }
 
     /// A refusal for `reason`, unless an entry came nearer than that.
-    fn refuse(&self, tally: &Tally<'_>, reason: Reason, request: &Request) -> Verdict {
+    fn refuse(&self, tally: &Tally, reason: Reason, request: &Request) -> Verdict {
         let (reason, rule) = match (reason, tally.misses, tally.waits.map(|(_, rule)| rule)) {
             (_, Some((miss, rule)), _) => (miss, Some(rule)),
             (_, None, Some(rule)) => (Reason::Mode, Some(rule)),
@@ -200,7 +201,7 @@ impl Policy {
         };
         Verdict::Deny(Deny {
             reason,
-            rule: rule.cloned(),
+            rule: rule.and_then(|rule| self.rules.get(rule)).cloned(),
             suggestion: suggest::entry(self.mode, reason, request),
             dropped: Vec::new(),
         })
@@ -209,7 +210,7 @@ impl Policy {
     /// Whether some port of a name may be asked for. If not, `decide` refuses every request for it.
     pub fn allows_name(&self, name: &DnsName) -> NameVerdict {
         if let Some(rule) = self.some_port(name) {
-            return NameVerdict::Allow(rule.cloned());
+            return NameVerdict::Allow(rule.and_then(|rule| self.rules.get(rule)).cloned());
         }
         // Refused on every port: the reason is the one that the commonest request gets.
         let host = Host::Name(name.clone());
@@ -228,31 +229,33 @@ impl Policy {
     }
 
     /// An entry that opens some port of the name; `Some(None)` is the mode.
-    fn some_port<'a>(&'a self, name: &'a DnsName) -> Option<Option<&'a Rule>> {
-        let usable = |grant: &&'a Grant| counts(self.mode, grant.kind);
-        let rule = |grant: &'a Grant| Some(&grant.rule);
+    fn some_port(&self, name: &DnsName) -> Option<Option<RuleId>> {
+        let usable = |grant: &Grant| counts(self.mode, grant.kind);
+        let rule = |grant: Grant| Some(grant.rule);
         match special::of(name) {
             _ if self.mode == Mode::None => None,
             Some(Special::Loopback) => None,
             Some(Special::HostAlias) => {
-                let mut grants = self.host.values().flatten().filter(usable);
+                let mut grants = self.host.values().flatten().copied().filter(usable);
                 grants.find(|grant| self.host_opens(grant.kind)).map(rule)
             }
             None => {
                 let grants = self
                     .allow
-                    .walk(name)
+                    .walk(name.as_str())
                     .filter(|(found, grant)| covers(*found, grant.kind));
                 let mut grants = grants.map(|(_, grant)| grant).filter(usable);
-                let listed = grants.find(|grant| self.opens(name, grant.kind)).map(rule);
-                let observed = self.mode == Mode::Observe && !self.denied_whole(name);
+                let listed = grants
+                    .find(|grant| self.opens(name.as_str(), grant.kind))
+                    .map(rule);
+                let observed = self.mode == Mode::Observe && !self.denied_whole(name.as_str());
                 listed.or(observed.then_some(None))
             }
         }
     }
 
     /// Whether the denylist leaves a port that the entry opens.
-    fn opens(&self, name: &DnsName, kind: Kind) -> bool {
+    fn opens(&self, name: &str, kind: Kind) -> bool {
         match kind.port() {
             Some(port) => self.denied(name, port).is_none(),
             None => [Port::HTTP, Port::HTTPS]
@@ -263,23 +266,22 @@ impl Policy {
 
     /// The same for the host, under all its names.
     fn host_opens(&self, kind: Kind) -> bool {
-        let mut names = HOST_ALIASES
+        HOST_ALIASES
             .into_iter()
-            .filter_map(|alias| DnsName::parse(alias).ok());
-        names.all(|name| self.opens(&name, kind))
+            .all(|alias| self.opens(alias, kind))
     }
 
     /// Whether the denylist refuses every port of a name.
-    fn denied_whole(&self, name: &DnsName) -> bool {
+    fn denied_whole(&self, name: &str) -> bool {
         let mut hits = self.deny.walk(name);
         hits.any(|(found, refusal)| refusal.covers(found) && refusal.port.is_none())
     }
 }
 
-impl<'a> Tally<'a> {
+impl Tally {
     /// One more entry that lets it through: what may be inside grows, and the entry that makes it grow is the rule; of
     /// equals the later, which is the more specific.
-    fn add(&mut self, carries: Carries, reach: Reach, rule: Option<&'a Rule>) {
+    fn add(&mut self, carries: Carries, reach: Reach, rule: Option<RuleId>) {
         let Some(lets) = &mut self.lets else {
             self.lets = Some(Lets {
                 carries,
@@ -297,14 +299,14 @@ impl<'a> Tally<'a> {
     }
 
     /// One more entry that waits for a wider mode; of equals the later is more specific.
-    fn wait(&mut self, near: Nearness, rule: &'a Rule) {
+    fn wait(&mut self, near: Nearness, rule: RuleId) {
         if self.waits.is_none_or(|(known, _)| near >= known) {
             self.waits = Some((near, rule));
         }
     }
 
     /// One more entry that misses; a wrong way is nearer than a wrong port, and of equals the later is more specific.
-    fn miss(&mut self, reason: Reason, rule: &'a Rule) {
+    fn miss(&mut self, reason: Reason, rule: RuleId) {
         match self.misses {
             Some((Reason::NotTls, _)) if reason != Reason::NotTls => {}
             Some(_) | None => self.misses = Some((reason, rule)),
@@ -313,7 +315,7 @@ impl<'a> Tally<'a> {
 }
 
 impl Refusal {
-    fn covers(&self, found: Found) -> bool {
+    fn covers(self, found: Found) -> bool {
         found == Found::Itself || self.extent == Extent::Below
     }
 }
@@ -349,14 +351,6 @@ const fn counts(mode: Mode, kind: Kind) -> bool {
             true
         }
     }
-}
-
-fn denylisted(rule: &Rule, trace: &mut impl Trace) -> Verdict {
-    trace.step("http-domain-denylist", Some(rule), Finding::Denies);
-    Verdict::Deny(Deny {
-        rule: Some(rule.clone()),
-        ..Deny::new(Reason::Denylisted)
-    })
 }
 
 /// The sandbox's own loopback never comes here; the proxy's side of that name is the host's.

@@ -109,20 +109,20 @@ impl Policy {
         };
         let above = self
             .allow
-            .walk(name)
+            .walk(name.as_str())
             .filter(|(found, _)| *found == Found::Above)
             .last();
         if let Some((_, grant)) = above {
-            return Some(grant.rule.clone());
+            return self.rules.get(grant.rule).cloned();
         }
         /// Two letters turned, missing, added or changed.
         const SLIP: usize = 2;
         let near = self.allow.iter().filter_map(|(listed, grant)| {
-            let distance = distance(listed.as_str(), name.as_str());
-            (distance <= SLIP).then_some((distance, &grant.rule))
+            let distance = distance(listed, name.as_str());
+            (distance <= SLIP).then_some((distance, listed, grant.rule))
         });
-        near.min_by_key(|(distance, _)| *distance)
-            .map(|(_, rule)| rule.clone())
+        let (_, _, rule) = near.min_by_key(|(distance, listed, _)| (*distance, *listed))?;
+        self.rules.get(rule).cloned()
     }
 }
 

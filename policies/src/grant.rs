@@ -3,14 +3,14 @@
 //! Clauses: P5.
 
 use crate::pattern::Extent;
-use crate::verdict::Reach;
-use crate::{Carries, Port, Reason, Rule, Scheme, Via};
+use crate::verdict::{Reach, RuleId};
+use crate::{Carries, Port, Reason, Scheme, Via};
 
 /// An entry that allows, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Grant {
     pub(crate) kind: Kind,
-    pub(crate) rule: Rule,
+    pub(crate) rule: RuleId,
 }
 
 /// The list that an entry stands in, with what it says there.

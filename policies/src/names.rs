@@ -1,29 +1,31 @@
 //! Finding what was listed for a name or for a name above it: one probe per label, whatever the number of entries.
 //!
+//! Built once, and laid out for memory that is far away: a probe is one line of the table, a hit one line of text more.
 //! Not responsible for what an entry grants (`decide.rs`).
 //! Clauses: P3.
-
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::DnsName;
 
 /// Values listed under names. Several values may stand under one name.
 #[derive(Debug, Clone)]
 pub(crate) struct Names<T> {
-    /// Hash of a name -> the newest entry with that hash; older ones hang behind it.
-    heads: HashMap<u64, u32, BuildHasherDefault<Ready>>,
-    entries: Vec<Entry<T>>,
+    /// Open addressing, at most half full; its length is a power of two. Values of one name stand in the order in
+    /// which they were listed.
+    slots: Vec<Option<Slot<T>>>,
+    /// All names, one behind the other.
+    texts: String,
     /// The most labels of any name listed: nothing longer needs a probe.
     deepest: usize,
 }
 
-#[derive(Debug, Clone)]
-struct Entry<T> {
-    name: DnsName,
+#[derive(Debug, Clone, Copy)]
+struct Slot<T> {
+    /// The half of the hash that does not choose the slot.
+    tag: u32,
+    /// Where the name begins in `texts`.
+    start: u32,
+    len: u8,
     value: T,
-    /// The next entry with the same hash; the name may be another.
-    older: Option<u32>,
 }
 
 /// Where a value was found.
@@ -35,37 +37,62 @@ pub(crate) enum Found {
     Itself,
 }
 
-impl<T> Names<T> {
-    pub(crate) fn new() -> Self {
-        Self {
-            heads: HashMap::default(),
-            entries: Vec::new(),
+impl<T: Copy> Names<T> {
+    /// Lists values under names.
+    pub(crate) fn new(entries: &[(&DnsName, T)]) -> Self {
+        let room = if entries.is_empty() {
+            0
+        } else {
+            (entries.len() * 2).next_power_of_two()
+        };
+        let mut names = Self {
+            slots: vec![None; room],
+            texts: String::with_capacity(entries.iter().map(|(name, _)| name.as_str().len()).sum()),
             deepest: 0,
+        };
+        for (name, value) in entries {
+            names.insert(name, *value);
+        }
+        names
+    }
+
+    fn insert(&mut self, name: &DnsName, value: T) {
+        let text = name.as_str();
+        let hash = Suffixes::new(text).last().map_or(0, |suffix| suffix.1);
+        // A name has at most 253 bytes (`host.rs`), and a file at most 2^26 (`yaml.rs`): both numbers always fit.
+        let (Ok(start), Ok(len)) = (u32::try_from(self.texts.len()), u8::try_from(text.len()))
+        else {
+            return;
+        };
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = place(hash, mask);
+        while self.slots.get(at).is_some_and(Option::is_some) {
+            at = (at + 1) & mask;
+        }
+        if let Some(slot) = self.slots.get_mut(at) {
+            self.texts.push_str(text);
+            self.deepest = self.deepest.max(name.labels().count());
+            *slot = Some(Slot {
+                tag: tag(hash),
+                start,
+                len,
+                value,
+            });
         }
     }
 
-    /// Lists a value under a name.
-    pub(crate) fn insert(&mut self, name: DnsName, value: T) {
-        // A file of 2^32 entries is not read (`yaml.rs` bounds its size), so the number always fits.
-        let Ok(number) = u32::try_from(self.entries.len()) else {
-            return;
-        };
-        self.deepest = self.deepest.max(name.labels().count());
-        let hash = Suffixes::new(name.as_str())
-            .last()
-            .map_or(0, |suffix| suffix.1);
-        let older = self.heads.insert(hash, number);
-        self.entries.push(Entry { name, value, older });
+    /// Every value with its name, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, T)> {
+        self.slots
+            .iter()
+            .flatten()
+            .map(|slot| (self.text(slot), slot.value))
     }
 
-    /// Every value with its name, in the order of the file.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&DnsName, &T)> {
-        self.entries.iter().map(|entry| (&entry.name, &entry.value))
-    }
-
-    /// All values listed under the name and the names above it; the shortest name first, and in no order within one.
-    pub(crate) fn walk<'a>(&'a self, name: &'a DnsName) -> impl Iterator<Item = (Found, &'a T)> {
-        let text = name.as_str();
+    /// All values listed under the name, which must be canonical, and the names above it; the shortest name first,
+    /// and in the order of their listing within one.
+    pub(crate) fn walk<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Found, T)> {
+        let mask = self.slots.len().wrapping_sub(1);
         Suffixes::new(text)
             .take(self.deepest)
             .flat_map(move |(suffix, hash)| {
@@ -74,16 +101,34 @@ impl<T> Names<T> {
                 } else {
                     Found::Above
                 };
-                let mut next = self.heads.get(&hash).copied();
+                let mut at = place(hash, mask);
                 std::iter::from_fn(move || {
-                    let entry = self.entries.get(usize::try_from(next?).ok()?)?;
-                    next = entry.older;
-                    Some(entry)
+                    let slot = self.slots.get(at)?.as_ref()?;
+                    at = (at + 1) & mask;
+                    Some(slot)
                 })
-                .filter(move |entry| entry.name.as_str() == suffix)
-                .map(move |entry| (found, &entry.value))
+                .filter(move |slot| slot.tag == tag(hash) && self.text(slot) == suffix)
+                .map(move |slot| (found, slot.value))
             })
     }
+
+    fn text(&self, slot: &Slot<T>) -> &str {
+        let range = usize::try_from(slot.start).map(|start| start..start + usize::from(slot.len));
+        range
+            .ok()
+            .and_then(|range| self.texts.get(range))
+            .unwrap_or_default()
+    }
+}
+
+/// Where the search for a hash begins. A table of 4,294,967,296 slots would be larger than any file that is read.
+fn place(hash: u64, mask: usize) -> usize {
+    usize::try_from(hash & 0xffff_ffff).unwrap_or(0) & mask
+}
+
+/// The half of a hash that `place` does not look at.
+fn tag(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
 }
 
 /// The suffixes of a name at label borders, shortest first, each with its hash; the text is read once.
@@ -134,31 +179,11 @@ impl<'a> Iterator for Suffixes<'a> {
     }
 }
 
-/// FNV leaves the high bits poor, and the table wants them: a multiply-xor round spreads them.
+/// FNV leaves the high bits poor, and the table wants them: a multiply-xor round spreads them. The hash needs no key:
+/// only names of the project's own file are ever stored, so nobody gains by asking for names that collide.
 const fn spread(hash: u64) -> u64 {
     let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15); // 2^64 / golden ratio
     mixed ^ (mixed >> 29)
-}
-
-/// A hasher for keys that are hashes. Only names of the project's own file are ever stored, so nobody gains by
-/// choosing names that collide.
-#[derive(Debug, Clone, Default)]
-struct Ready(u64);
-
-impl Hasher for Ready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 #[cfg(test)]
@@ -185,29 +210,29 @@ mod tests {
         }
     }
 
+    fn names<'n, T: Copy>(entries: &'n [(DnsName, T)]) -> Names<T> {
+        let entries: Vec<(&'n DnsName, T)> =
+            entries.iter().map(|(name, value)| (name, *value)).collect();
+        Names::new(&entries)
+    }
+
     #[test]
     fn a_walk_finds_every_value_of_the_name_and_of_those_above_and_no_other() {
-        let mut names = Names::new();
-        for (index, text) in [
+        let listed = [
             "org",
             "example.org",
             "a.example.org",
             "example.org",
             "b.example.org",
             "xample.org",
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            names.insert(name(text), index);
-        }
+        ];
+        let entries: Vec<(DnsName, usize)> = listed.into_iter().map(name).zip(0..).collect();
+        let names = names(&entries);
         let walk = |text: &str| {
-            let text = name(text);
-            let mut found: Vec<_> = names
-                .walk(&text)
-                .map(|(found, value)| (*value, found))
+            let found: Vec<_> = names
+                .walk(text)
+                .map(|(found, value)| (value, found))
                 .collect();
-            found.sort_unstable_by_key(|pair| pair.0);
             found
         };
         assert_eq!(
@@ -215,8 +240,8 @@ mod tests {
             [
                 (0, Found::Above),
                 (1, Found::Above),
-                (2, Found::Itself),
-                (3, Found::Above)
+                (3, Found::Above),
+                (2, Found::Itself)
             ]
         );
         assert_eq!(
@@ -224,25 +249,61 @@ mod tests {
             [
                 (0, Found::Above),
                 (1, Found::Above),
-                (2, Found::Above),
-                (3, Found::Above)
+                (3, Found::Above),
+                (2, Found::Above)
             ]
         );
         assert_eq!(walk("example.com"), []);
         assert_eq!(walk("org"), [(0, Found::Itself)]);
+        let mut all: Vec<_> = names.iter().collect();
+        all.sort_by_key(|(_, value)| *value);
+        assert_eq!(all, listed.into_iter().zip(0..).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_listed() {
+        let names: Names<u8> = names(&[]);
+        assert_eq!(names.walk("example.org").count(), 0);
+        assert_eq!(names.iter().count(), 0);
+    }
+
+    #[test]
+    fn of_many_names_each_is_found_and_no_name_beside_them() {
+        let entries: Vec<(DnsName, usize)> = (0..20_000)
+            .map(|index| (name(&format!("n{index}.z{}.test", index % 7)), index))
+            .collect();
+        let names = names(&entries);
+        for (listed, index) in &entries {
+            let found: Vec<_> = names.walk(listed.as_str()).collect();
+            assert_eq!(found, [(Found::Itself, *index)], "{listed}");
+            assert_eq!(names.walk(&format!("x{listed}")).count(), 0, "{listed}");
+        }
     }
 
     #[test]
     fn names_of_equal_hash_are_told_apart_by_their_text() {
-        let mut names = Names::new();
-        names.insert(name("example.org"), 1);
-        names.insert(name("example.net"), 2);
-        // As if both had one hash: the chain of one leads through the other.
+        let entries = [(name("example.org"), 1), (name("example.net"), 2)];
+        let mut names = names(&entries);
+        // As if both had one hash and stood one behind the other.
         let hash = Suffixes::new("example.org").last().unwrap().1;
-        names.heads.insert(hash, 1);
-        names.entries[1].older = Some(0);
-        let org = name("example.org");
-        let found: Vec<_> = names.walk(&org).collect();
-        assert_eq!(found, [(Found::Itself, &1)]);
+        let [org, net] = ["example.org", "example.net"].map(|text| {
+            let slot = names
+                .slots
+                .iter()
+                .flatten()
+                .find(|slot| names.text(slot) == text);
+            Slot {
+                tag: tag(hash),
+                ..*slot.unwrap()
+            }
+        });
+        names.slots = vec![None; 4];
+        for (offset, slot) in [net, org].into_iter().enumerate() {
+            names.slots[(place(hash, 3) + offset) & 3] = Some(slot);
+        }
+        assert_eq!(
+            names.walk("example.org").collect::<Vec<_>>(),
+            [(Found::Itself, 1)]
+        );
     }
 }

@@ -28,7 +28,7 @@ impl Policy {
                 Reason::PrivateAddress
             };
             return Err(Deny {
-                rule: permit.rule,
+                rule: permit.rule().cloned(),
                 dropped,
                 ..Deny::new(reason)
             });
@@ -73,7 +73,7 @@ impl Policy {
     /// A [`Deny`] with `no-sni` or `sni-mismatch`; with `port` if TLS is not what the permit carries.
     pub fn confirm_sni(&self, permit: &Permit, sni: Option<&str>) -> Result<(), Deny> {
         let refuse = |reason| Deny {
-            rule: permit.rule.clone(),
+            rule: permit.rule().cloned(),
             ..Deny::new(reason)
         };
         match permit.carries {

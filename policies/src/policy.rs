@@ -14,7 +14,10 @@ use crate::grant::{Grant, Kind};
 use crate::names::Names;
 use crate::pattern::{Extent, Pattern};
 use crate::special::{self, Special};
-use crate::{Config, Destination, Generation, Host, Mode, Port, Rule, address};
+use crate::verdict::{RuleId, Rules};
+use crate::{
+    Config, Destination, DnsName, Generation, Host, LlmEndpoint, Mode, Port, Rule, address,
+};
 
 /// What "the host" and "ourselves" mean, as addresses, when answers are screened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +59,16 @@ pub struct Policy {
     pub(crate) host: BTreeMap<Port, Vec<Grant>>,
     /// What a name may lead to besides public addresses.
     pub(crate) private: Vec<(IpNet, Rule)>,
+    /// The entries that the numbers above name.
+    pub(crate) rules: Rules,
 }
 
 /// An entry of the denylist, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
     pub(crate) extent: Extent,
     pub(crate) port: Option<Port>,
-    pub(crate) rule: Rule,
+    pub(crate) rule: RuleId,
 }
 
 impl Config {
@@ -71,62 +76,49 @@ impl Config {
     #[must_use]
     pub fn policy(&self, mode: Option<Mode>, surroundings: Surroundings) -> Policy {
         let mode = mode.unwrap_or(self.mode);
-        let mut policy = Policy {
+        let mut parts = Parts::default();
+        // Of several entries under one name the last is the rule: the narrowest, and of equals the file's first.
+        for endpoint in in_order(&self.tcp_endpoints, |endpoint| (&endpoint.destination, "")) {
+            let kind = Kind::Tcp(endpoint.destination.port);
+            parts.endpoint(&endpoint.destination, kind, &endpoint.rule);
+        }
+        let key = |endpoint: &'_ LlmEndpoint| endpoint.scheme.code();
+        for endpoint in in_order(&self.llm_endpoints, |endpoint| {
+            (&endpoint.destination, key(endpoint))
+        }) {
+            let kind = Kind::Llm(endpoint.scheme, endpoint.destination.port);
+            parts.endpoint(&endpoint.destination, kind, &endpoint.rule);
+        }
+        for (port, rule) in &self.host_ports {
+            parts.host(Kind::Host(*port), *port, rule);
+        }
+        for (pattern, rule) in broadest_first(&self.allow) {
+            let grant = Grant {
+                kind: Kind::List(pattern.extent, pattern.port),
+                rule: parts.rule(rule),
+            };
+            parts.allow.push((&pattern.name, grant));
+        }
+        for (pattern, rule) in broadest_first(&self.deny) {
+            let refusal = Refusal {
+                extent: pattern.extent,
+                port: pattern.port,
+                rule: parts.rule(rule),
+            };
+            parts.deny.push((&pattern.name, refusal));
+        }
+        Policy {
             mode,
             generation: Generation(1),
             hash: self.fingerprint(mode),
             surroundings,
-            allow: Names::new(),
-            deny: Names::new(),
-            addresses: HashMap::new(),
-            host: BTreeMap::new(),
+            allow: Names::new(&parts.allow),
+            deny: Names::new(&parts.deny),
+            addresses: parts.addresses,
+            host: parts.host,
             private: self.private_addresses.clone(),
-        };
-        for (pattern, rule) in narrowest_first(&self.allow) {
-            let kind = Kind::List(pattern.extent, pattern.port);
-            let rule = rule.clone();
-            policy
-                .allow
-                .insert(pattern.name.clone(), Grant { kind, rule });
+            rules: Rules::new(parts.rules),
         }
-        for (pattern, rule) in narrowest_first(&self.deny) {
-            let refusal = Refusal {
-                extent: pattern.extent,
-                port: pattern.port,
-                rule: rule.clone(),
-            };
-            policy.deny.insert(pattern.name.clone(), refusal);
-        }
-        for (port, rule) in &self.host_ports {
-            let grant = Grant {
-                kind: Kind::Host(*port),
-                rule: rule.clone(),
-            };
-            policy.host.entry(*port).or_default().push(grant);
-        }
-        for endpoint in in_order(&self.llm_endpoints, |endpoint| {
-            (&endpoint.destination, endpoint.scheme.code())
-        }) {
-            let kind = Kind::Llm(endpoint.scheme, endpoint.destination.port);
-            policy.grant(
-                &endpoint.destination,
-                Grant {
-                    kind,
-                    rule: endpoint.rule.clone(),
-                },
-            );
-        }
-        for endpoint in in_order(&self.tcp_endpoints, |endpoint| (&endpoint.destination, "")) {
-            let kind = Kind::Tcp(endpoint.destination.port);
-            policy.grant(
-                &endpoint.destination,
-                Grant {
-                    kind,
-                    rule: endpoint.rule.clone(),
-                },
-            );
-        }
-        policy
     }
 
     /// SHA-256, hex, over one sorted line per thing that the judge looks at. Where it stands in the file is no part of it.
@@ -165,17 +157,62 @@ impl Config {
     }
 }
 
-/// The entries in the order in which they are compiled: of those under one name the last compiled is walked first, and
-/// the last walked is the rule. So the narrowest comes first here, and the order of the file decides nothing.
-fn narrowest_first(entries: &[(Pattern, Rule)]) -> Vec<&(Pattern, Rule)> {
-    let mut sorted: Vec<_> = entries.iter().collect();
+/// What a policy is made of while it is compiled.
+#[derive(Debug, Default)]
+struct Parts<'c> {
+    allow: Vec<(&'c DnsName, Grant)>,
+    deny: Vec<(&'c DnsName, Refusal)>,
+    addresses: HashMap<Destination, Vec<Grant>>,
+    host: BTreeMap<Port, Vec<Grant>>,
+    rules: Vec<Rule>,
+}
+
+impl<'c> Parts<'c> {
+    fn rule(&mut self, rule: &Rule) -> RuleId {
+        // A file of 2^32 entries is not read (`yaml.rs` bounds its size); a number beyond names no rule.
+        let id = RuleId(u32::try_from(self.rules.len()).unwrap_or(u32::MAX));
+        self.rules.push(rule.clone());
+        id
+    }
+
+    fn host(&mut self, kind: Kind, port: Port, rule: &Rule) {
+        let rule = self.rule(rule);
+        self.host
+            .entry(port)
+            .or_default()
+            .push(Grant { kind, rule });
+    }
+
+    /// Files an endpoint under what its host is.
+    fn endpoint(&mut self, destination: &'c Destination, kind: Kind, rule: &Rule) {
+        match &destination.host {
+            Host::Address(_) => {
+                let rule = self.rule(rule);
+                self.addresses
+                    .entry(destination.clone())
+                    .or_default()
+                    .push(Grant { kind, rule });
+            }
+            Host::Name(name) => match special::of(name) {
+                Some(Special::HostAlias) => self.host(kind, destination.port, rule),
+                // Never compiled to anything: the file refuses it, and the judge does not ask the lists.
+                Some(Special::Loopback) => {}
+                None => {
+                    let rule = self.rule(rule);
+                    self.allow.push((name, Grant { kind, rule }));
+                }
+            },
+        }
+    }
+}
+
+/// The entries in the order in which they are compiled, so that the order of the file decides nothing.
+fn broadest_first(entries: &[(Pattern, Rule)]) -> Vec<&(Pattern, Rule)> {
+    let mut sorted: Vec<_> = entries.iter().rev().collect();
     // Of two ports the order matters to no verdict; it is fixed so that the same rule is named.
     sorted.sort_by_key(|(pattern, _)| {
-        (
-            pattern.extent == Extent::Below,
-            pattern.port.is_none(),
-            pattern.port,
-        )
+        let narrow = (pattern.extent == Extent::Exact, pattern.port.is_some());
+        (narrow, std::cmp::Reverse(pattern.port))
     });
     sorted
 }
@@ -185,31 +222,12 @@ fn in_order<'e, T>(
     endpoints: &'e [T],
     key: impl Fn(&'e T) -> (&'e Destination, &'static str),
 ) -> Vec<&'e T> {
-    let mut sorted: Vec<_> = endpoints.iter().collect();
-    sorted.sort_by(|one, other| key(one).cmp(&key(other)));
+    let mut sorted: Vec<_> = endpoints.iter().rev().collect();
+    sorted.sort_by(|one, other| key(other).cmp(&key(one)));
     sorted
 }
 
 impl Policy {
-    /// Files an endpoint under what its host is.
-    fn grant(&mut self, destination: &Destination, grant: Grant) {
-        match &destination.host {
-            Host::Address(_) => self
-                .addresses
-                .entry(destination.clone())
-                .or_default()
-                .push(grant),
-            Host::Name(name) => match special::of(name) {
-                Some(Special::HostAlias) => {
-                    self.host.entry(destination.port).or_default().push(grant);
-                }
-                // Never compiled to anything: the file refuses it, and the judge does not ask the lists.
-                Some(Special::Loopback) => {}
-                None => self.allow.insert(name.clone(), grant),
-            },
-        }
-    }
-
     /// The same policy under another generation number.
     #[must_use]
     pub fn at_generation(self, generation: Generation) -> Self {

@@ -34,10 +34,11 @@ impl fmt::Display for Generation {
 }
 
 /// Proof that a policy allowed one request by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Permit {
     pub(crate) request: Request,
-    pub(crate) rule: Option<Rule>,
+    pub(crate) rules: Rules,
+    pub(crate) rule: Option<RuleId>,
     pub(crate) carries: Carries,
     pub(crate) target: Target,
     pub(crate) reach: Reach,
@@ -53,8 +54,8 @@ impl Permit {
 
     /// The entry that allowed it; `None` where the mode did (`observe`).
     #[must_use]
-    pub const fn rule(&self) -> Option<&Rule> {
-        self.rule.as_ref()
+    pub fn rule(&self) -> Option<&Rule> {
+        self.rules.get(self.rule?)
     }
 
     /// What the connection must carry.
@@ -75,6 +76,39 @@ impl Permit {
         self.generation
     }
 }
+
+impl PartialEq for Permit {
+    /// By what it says: the tables of two policies are not compared.
+    fn eq(&self, other: &Self) -> bool {
+        self.request == other.request
+            && self.rule() == other.rule()
+            && self.carries == other.carries
+            && self.target == other.target
+            && self.reach == other.reach
+            && self.generation == other.generation
+    }
+}
+
+impl Eq for Permit {}
+
+/// The entries of a policy, shared by all that it allowed: a permit names its rule without touching it, and whoever
+/// asks for the rule pays for the memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules(Arc<[Rule]>);
+
+impl Rules {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Self(Arc::from(rules))
+    }
+
+    pub(crate) fn get(&self, id: RuleId) -> Option<&Rule> {
+        self.0.get(usize::try_from(id.0).ok()?)
+    }
+}
+
+/// The number of an entry among those of its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RuleId(pub(crate) u32);
 
 /// What must be inside an allowed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
