@@ -6,7 +6,6 @@ mod follow;
 mod lines;
 mod moment;
 mod query;
-pub(crate) mod record;
 mod report;
 mod row;
 mod table;
@@ -36,4 +35,4 @@ pub(crate) fn run(
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

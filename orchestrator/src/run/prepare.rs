@@ -267,13 +267,15 @@ fn place(
             .map_or(OsStr::new(""), OsString::as_os_str),
         world.variable("PATH"),
     );
-    let tool = match tool::find(name, path.as_deref(), &directory, &places) {
+    let mut tool = match tool::find(name, path.as_deref(), &directory, &places) {
         Ok(tool) => tool,
-        Err(ToolError::NotFound { .. }) => tool::unknown(name, path.as_deref(), &places),
+        Err(ToolError::NotFound { .. }) => tool::unknown(name, path.as_deref()),
         Err(error @ ToolError::Forbidden { .. }) => return Err(Failure::of(Exit::Usage, &error)),
     };
     let mut shown: Vec<Shown> = tool.shown.iter().cloned().map(Shown::in_place).collect();
     shown.extend(listed(config, &places, console)?);
+    tool.search
+        .retain(|directory| looked_through(directory, &shown, &places));
     let (uid, gid) = (
         nix::unistd::geteuid().as_raw(),
         nix::unistd::getegid().as_raw(),
@@ -295,6 +297,13 @@ fn place(
         tool,
         directory,
     })
+}
+
+/// Whether programs are to be found in a directory of the host in the box too.
+fn looked_through(directory: &Path, shown: &[Shown], places: &Places) -> bool {
+    let shows =
+        |shown: &Shown| directory.starts_with(&shown.at) || shown.at.parent() == Some(directory);
+    directory.is_dir() && (places.always_visible(directory) || shown.iter().any(shows))
 }
 
 /// `read-only-paths`: what is there is shown, what holds credentials is refused.

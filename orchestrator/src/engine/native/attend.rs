@@ -12,16 +12,20 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::pipe2;
 
+use super::cover::{Cover, How};
 use super::orders::Mend;
 use super::part::{Part, Start, number};
 use super::signals::{Came, Signals};
 use super::watch::{Seen, Watch};
 use super::{Native, Parts, Setup, tell, terminal};
 use crate::engine::{Ending, EngineError};
+use crate::exit::Failure;
 use crate::policy_copy::Look;
 
 /// How long an agent that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often a repair is tried.
+const REPAIRS: u8 = 3;
 /// How long a repair of a protected name may take.
 const MENDED: Duration = Duration::from_secs(5);
 
@@ -73,8 +77,15 @@ struct Attending<'a> {
 impl Attending<'_> {
     /// Who ended, if anybody did: the fence is looked at first, since its end is why an agent may have failed.
     fn children(&mut self) -> Option<Ending> {
-        if let Some(part) = self.fence() {
-            return Some(Ending::Fence { part });
+        for part in [&mut self.parts.netctl, &mut self.parts.proxy] {
+            let Some(part) = part else {
+                continue;
+            };
+            if let Some(status) = part.change(WaitPidFlag::empty()) {
+                return Some(Ending::Fence {
+                    part: part.epitaph(status),
+                });
+            }
         }
         loop {
             let gate = self.parts.gate.as_mut()?;
@@ -93,28 +104,6 @@ impl Attending<'_> {
                 WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) => {}
             }
         }
-    }
-
-    /// Which part of the fence ended, and how, if one did. One that ended in order did so because the other was gone:
-    /// then it is the other that is named.
-    fn fence(&mut self) -> Option<String> {
-        let mut parts = [&mut self.parts.proxy, &mut self.parts.netctl];
-        let ended = parts.iter_mut().enumerate().find_map(|(nth, part)| {
-            let status = part.as_mut()?.change(WaitPidFlag::empty())?;
-            Some((nth, status))
-        });
-        let (nth, status) = ended?;
-        let followed = matches!(status, WaitStatus::Exited(_, 0));
-        let mut cause = None;
-        for (other, part) in parts.iter_mut().enumerate() {
-            if let (Some(part), true) = (part.as_mut(), followed && other != nth) {
-                cause = part.wait().map(|status| told(part, status));
-            }
-        }
-        cause.or_else(|| {
-            let part = parts.get_mut(nth)?.as_mut()?;
-            Some(told(part, status))
-        })
     }
 
     /// Passes signals on. Gives whether the agent's time is over.
@@ -176,7 +165,7 @@ impl Attending<'_> {
             return Ok(Some(ending));
         }
         if (seen.overflow || !seen.uncovered.is_empty())
-            && let Some(why) = self.cover_again(&seen)
+            && let Some(why) = self.cover_again()
         {
             let part = format!("the protection of the control files could not be renewed: {why}");
             return Ok(Some(Ending::Fence { part }));
@@ -197,31 +186,43 @@ impl Attending<'_> {
             .map(|path| planted(path))
     }
 
-    /// Covers what was uncovered; gives why not, if not.
-    fn cover_again(&mut self, seen: &Seen) -> Option<String> {
-        for path in &seen.uncovered {
-            let gone = self
-                .setup
-                .covers
-                .project
-                .join(path)
-                .symlink_metadata()
-                .is_err();
-            if gone && let Err(error) = self.setup.run.replace(path) {
-                return Some(error.to_string());
+    /// Covers what was uncovered; gives why not, if not. The host may go on changing things meanwhile, so it is tried more
+    /// than once.
+    fn cover_again(&mut self) -> Option<String> {
+        let mut why = None;
+        for _ in 0..REPAIRS {
+            why = self.fill_gaps().or_else(|| match self.mend() {
+                Ok(()) => None,
+                Err(error) => Some(Failure::of(error.exit(), &error).to_string()),
+            });
+            if why.is_none() {
+                break;
             }
         }
-        match self.mend() {
-            Ok(true) => None,
-            Ok(false) => Some("see above".to_owned()),
-            Err(error) => Some(error.to_string()),
-        }
+        why
     }
 
-    fn mend(&mut self) -> Result<bool, EngineError> {
+    /// Gives each protected name that is gone a placeholder.
+    fn fill_gaps(&mut self) -> Option<String> {
+        let Setup { covers, run, .. } = &mut *self.setup;
+        let gone = |cover: &&Cover| covers.project.join(&cover.path).symlink_metadata().is_err();
+        covers
+            .list
+            .iter()
+            .filter(gone)
+            .find_map(|cover| match cover.how {
+                How::Pin => Some(format!("{} is gone", cover.path.display())),
+                How::ReadOnly | How::Show(_) => run
+                    .replace(&cover.path)
+                    .err()
+                    .map(|error| error.to_string()),
+            })
+    }
+
+    fn mend(&mut self) -> Result<(), EngineError> {
         let kernel = |error: Errno| EngineError::fence("start the repair").because(error);
         let (Some(gate), Some(signals)) = (&self.parts.gate, &self.parts.signals) else {
-            return Ok(false);
+            return Err(EngineError::fence("nothing was started"));
         };
         let (orders, to_it): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC).map_err(kernel)?;
         let (says, report) = pipe2(OFlag::O_CLOEXEC).map_err(kernel)?;
@@ -241,10 +242,15 @@ impl Attending<'_> {
                 covers: self.setup.covers.clone(),
             },
         )?;
-        let ended = mender.line(MENDED, signals);
+        let heard = mender.line(MENDED, signals);
         let status = mender.wait();
-        ended?;
-        Ok(matches!(status, Some(WaitStatus::Exited(_, 0))))
+        mender.end(None)?;
+        heard?;
+        match status {
+            Some(WaitStatus::Exited(_, 0)) => Ok(()),
+            Some(status) => Err(EngineError::fence(mender.epitaph(status))),
+            None => Err(EngineError::fence("the repair does not end")),
+        }
     }
 
     /// Takes a changed config over, if it may be.
@@ -280,28 +286,6 @@ fn planted(path: &Path) -> Ending {
     let path = path.display();
     Ending::Fence {
         part: format!("{path} was made, which points git on this host to another config"),
-    }
-}
-
-fn told(part: &mut Part, status: WaitStatus) -> String {
-    let words = part.last_words();
-    let said = if words.is_empty() {
-        words
-    } else {
-        format!(": {words}")
-    };
-    format!("{} {}{said}", part.name(), how(status))
-}
-
-fn how(status: WaitStatus) -> String {
-    match status {
-        WaitStatus::Exited(_, code) => format!("ended with code {code}"),
-        WaitStatus::Signaled(_, signal, _) => format!("was killed ({signal})"),
-        WaitStatus::Continued(_) | WaitStatus::StillAlive | WaitStatus::Stopped(..) => {
-            "changed".to_owned()
-        }
-        #[cfg(target_os = "linux")]
-        WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) => "changed".to_owned(),
     }
 }
 

@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::pipe2;
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +162,8 @@ impl Engine for Native {
             None,
         )
         .map_err(kernel("send the spec"))?;
+        // The box's first process outlives bubblewrap by a moment, and is ours to bury.
+        set_child_subreaper(true).map_err(kernel("adopt what the box leaves"))?;
         let logs = setup.run.directory().to_owned();
         let netctl = Start {
             name: "ocs-netctl",
@@ -261,6 +265,7 @@ impl Engine for Native {
         if let Some(mut netctl) = netctl {
             teardown.step(netctl.end(None));
         }
+        bury_the_rest();
         if let Some(setup) = self.setup.take() {
             let (removed, failed) = setup.run.end();
             self.removed.extend(removed);
@@ -342,6 +347,18 @@ fn report(parts: &mut Parts) -> Result<Option<Report>, EngineError> {
             .map_err(|_| EngineError::fence(format!("the gate said {line:?}")))
     })
     .transpose()
+}
+
+/// Waits for adopted processes that have ended; they end a moment after their descriptors are closed.
+fn bury_the_rest() {
+    for _ in 0..100 {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(1)),
+            Ok(_) => {}
+            // There are none.
+            Err(_) => return,
+        }
+    }
 }
 
 /// The box's own first process holds the other end; when it is gone, the kernel has ended every process of the box.

@@ -142,20 +142,28 @@ impl Part {
         self.name
     }
 
-    /// It ended without saying that it was ready: what it wrote for people says why, or its code does.
+    /// It ended without saying that it was ready.
     pub(super) fn gone(&mut self) -> EngineError {
         let how = match self.wait() {
-            Some(WaitStatus::Exited(_, code)) => format!("ended with code {code}"),
-            Some(WaitStatus::Signaled(_, signal, _)) => format!("was killed ({signal})"),
-            _ => "is gone".to_owned(),
+            Some(status) => self.epitaph(status),
+            None => format!("{} says nothing any longer", self.name),
         };
-        let words = self.last_words();
-        let said = if words.is_empty() {
-            words
-        } else {
-            format!(": {words}")
-        };
-        EngineError::fence(format!("{} {how} before it was ready{said}", self.name))
+        EngineError::fence(format!("{how}, before it was ready"))
+    }
+
+    /// How it ended; what it wrote for people says why, where it ended by itself.
+    pub(super) fn epitaph(&self, status: WaitStatus) -> String {
+        let name = self.name;
+        match (status, self.last_words()) {
+            (WaitStatus::Exited(_, code), words) if words.is_empty() => {
+                format!("{name} ended with code {code}")
+            }
+            (WaitStatus::Exited(_, code), words) => {
+                format!("{name} ended with code {code} ({words})")
+            }
+            (WaitStatus::Signaled(_, signal, _), _) => format!("{name} was killed by {signal}"),
+            (_, _) => format!("{name} is gone"),
+        }
     }
 
     /// It said why it could not.
@@ -283,7 +291,7 @@ impl Part {
     }
 
     /// What it wrote for people, its last lines, if there is anything.
-    pub(super) fn last_words(&self) -> String {
+    fn last_words(&self) -> String {
         const ENOUGH: usize = 2000;
         let text = self
             .log

@@ -22,7 +22,7 @@ pub(crate) struct Tool {
     pub(crate) program: PathBuf,
     /// What the box must show of the host, each once.
     pub(crate) shown: Vec<PathBuf>,
-    /// Directories that programs are looked up in, as paths of the host, in order.
+    /// Directories that the host looks programs up in, in order, whether the box shows them or not.
     pub(crate) search: Vec<PathBuf>,
 }
 
@@ -60,13 +60,7 @@ pub(crate) fn find(
     cwd: &Path,
     places: &Places,
 ) -> Result<Tool, ToolError> {
-    let search: Vec<PathBuf> = path
-        .map(|path| {
-            std::env::split_paths(path)
-                .filter(|dir| dir.is_absolute())
-                .collect()
-        })
-        .unwrap_or_default();
+    let search = directories(path);
     let program = which(name, &search, cwd).ok_or_else(|| ToolError::NotFound {
         name: name.to_owned(),
     })?;
@@ -83,33 +77,24 @@ pub(crate) fn find(
         let real = show(&program, places, &mut tool.shown)?;
         programs.extend(interpreter(&real, &search, cwd));
     }
-    tool.search = search
-        .into_iter()
-        .filter(|dir| visible(dir, &tool.shown, places))
-        .collect();
-    if let Some(directory) = tool.program.parent()
-        && !tool.search.iter().any(|dir| dir == directory)
-    {
-        tool.search.insert(0, directory.to_owned());
-    }
+    tool.search = search;
     Ok(tool)
 }
 
 /// A command that the host does not have: the box may, or will say so itself.
-pub(crate) fn unknown(name: &OsStr, path: Option<&OsStr>, places: &Places) -> Tool {
-    let search = path
-        .map(|path| std::env::split_paths(path).collect())
-        .unwrap_or_default();
-    let search: Vec<PathBuf> = search;
-    let search = search
-        .into_iter()
-        .filter(|dir| dir.is_absolute() && visible(dir, &[], places))
-        .collect();
+pub(crate) fn unknown(name: &OsStr, path: Option<&OsStr>) -> Tool {
     Tool {
         program: PathBuf::from(name),
         shown: Vec::new(),
-        search,
+        search: directories(path),
     }
+}
+
+fn directories(path: Option<&OsStr>) -> Vec<PathBuf> {
+    let directories = path.map(std::env::split_paths).into_iter().flatten();
+    directories
+        .filter(|directory| directory.is_absolute())
+        .collect()
 }
 
 fn which(name: &OsStr, search: &[PathBuf], cwd: &Path) -> Option<PathBuf> {
@@ -219,12 +204,6 @@ fn interpreter(file: &Path, search: &[PathBuf], cwd: &Path) -> Vec<PathBuf> {
     }
     programs.push(program);
     programs
-}
-
-fn visible(directory: &Path, shown: &[PathBuf], places: &Places) -> bool {
-    directory.is_dir()
-        && (places.always_visible(directory)
-            || shown.iter().any(|root| directory.starts_with(root)))
 }
 
 /// Without `.` and `..`, by text: the path was canonical up to its last part.

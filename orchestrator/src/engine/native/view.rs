@@ -215,6 +215,7 @@ impl View {
         let mut entries = system();
         entries.extend(etc::entries(wanted.ids));
         entries.extend(fresh(wanted));
+        entries.extend(masked());
         entries.push(Entry::ReadOnly {
             from: wanted.ourselves.to_owned(),
             at: PathBuf::from(OURSELVES),
@@ -306,6 +307,26 @@ fn directory(at: impl Into<PathBuf>, mode: &'static str) -> Entry {
         at: at.into(),
         mode,
     }
+}
+
+/// What `/proc` tells about the machine and not about the box; readable by the host's root, whose id the agent may have.
+fn masked() -> Vec<Entry> {
+    let told = [
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/timer_list",
+    ];
+    let told = told
+        .map(PathBuf::from)
+        .into_iter()
+        .filter(|path| path.exists());
+    told.map(|at| Entry::ReadOnly {
+        from: PathBuf::from("/dev/null"),
+        at,
+    })
+    .collect()
 }
 
 /// `XDG_RUNTIME_DIR` in the box.

@@ -71,6 +71,10 @@ fn a_tool_of_the_system_needs_nothing_shown() {
         (PathBuf::from("/usr/bin/env"), Vec::new())
     );
     assert_eq!(tool.search, [PathBuf::from("/usr/bin")]);
+    assert_eq!(
+        unknown("x".as_ref(), Some("/a:b::/c".as_ref())).search,
+        [PathBuf::from("/a"), PathBuf::from("/c")]
+    );
 }
 
 #[test]
