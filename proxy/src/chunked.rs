@@ -7,8 +7,8 @@
 use thiserror::Error;
 
 /// Bytes of one chunk's size line with its extension; and of all trailer lines together.
-const MAX_LINE: u16 = 4096; // measured: no client of docs/clients.md sends an extension at all
-const MAX_TRAILERS: u16 = 16 * 1024; // what is dropped unread costs only its reading
+const MAX_LINE: u16 = 4096; // an extension is dropped unread: this only bounds its reading
+const MAX_TRAILERS: u16 = 16 * 1024; // as above
 
 /// Why a chunked body was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::pipes::Loan;
 use crate::scratch;
 
 /// Reads in a row that filled the whole buffer before a pipe is borrowed.
-const FULL_READS: u8 = 4; // measured: below 256 KiB a pipe costs more than it saves
+const FULL_READS: u8 = 4; // 256 KiB at once: most answers are smaller, and never cost a pipe
 /// Bytes between two waits that keep a flow on its pipe.
 const BURST: u64 = 64 * 1024;
 

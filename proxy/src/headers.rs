@@ -94,7 +94,7 @@ struct Writer(Vec<u8>);
 
 impl Writer {
     fn new() -> Self {
-        Self(Vec::with_capacity(1024)) // measured: a usual head with its lines, in one allocation
+        Self(Vec::with_capacity(1024)) // a usual head with its lines, in one allocation
     }
 
     fn text(&mut self, parts: &[&str]) {

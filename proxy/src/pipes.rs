@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-/// Bytes that one pipe is asked to hold; measured: docs/decisions/0005-relay.md.
+/// Bytes that one pipe is asked to hold: four times the default of pipe(7), a quarter of what a user may ask for.
 const CAPACITY: usize = 256 * 1024;
 /// Pipes that are made at most; those of an ordinary user share 64 MiB, pipe(7) "pipe-user-pages-soft".
 const MOST: usize = 64;
