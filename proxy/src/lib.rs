@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+#[cfg(test)]
+mod agreement;
 mod answer;
 pub mod app;
 mod ask;
