@@ -35,8 +35,6 @@ pub(crate) struct Forward {
     pub(crate) version: Version,
     /// Whether the client may send another request after this one.
     pub(crate) then: Then,
-    /// Whether the client waits for a `100 Continue` before it sends the body.
-    pub(crate) expects: bool,
     /// Whether the connection shall become a WebSocket.
     pub(crate) websocket: bool,
 }
@@ -133,7 +131,6 @@ fn forward(
         framing,
         version: head.version,
         then: if keeps { Then::Keep } else { Then::Close },
-        expects: modern && head.fields.all("expect").next().is_some(),
         websocket,
     }
 }
