@@ -117,3 +117,14 @@ pub(crate) fn record() -> Vec<u8> {
     }
     out
 }
+
+#[test]
+fn the_example_in_the_documentation_is_a_record_of_every_event() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/audit-log.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let record = String::from_utf8(record()).unwrap();
+    assert!(
+        text.contains(&record),
+        "docs/audit-log.md should hold:\n{record}"
+    );
+}
