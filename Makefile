@@ -72,8 +72,8 @@ endef
 packages-build:
 	$(call want,$(BUILD_PACKAGES))
 
-# Somebody else's node (nvm, nodesource) counts: Debian's npm would be hundreds of packages beside it.
-NODE := $(shell command -v node >/dev/null && command -v npm >/dev/null && echo present)
+# Another node than Debian's counts if it lies in /usr, which the box shows: Debian's npm would be hundreds of packages.
+NODE := $(shell command -v npm >/dev/null && command -v node | grep '^/usr/')
 packages-run:
 	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(RUN_PACKAGES)),$(RUN_PACKAGES)))
 

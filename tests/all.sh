@@ -41,6 +41,13 @@ bare=$(grep -hcE '^test .* \.\.\. ignored$' "${tests[@]}" | awk '{n += $1} END {
 if [ "$bare" -gt 0 ]; then broken+=("$bare ignored without a reason"); fi
 
 echo
+if [ -s "$logs/measured.tsv" ]; then
+  echo "measured, not asserted (ms: count, median, worst):"
+  sed 's/ ms$//' "$logs/measured.tsv" | sort -t$'\t' -k1,1 -k3,3n | awk -F'\t' '
+    $1 != suite {show(); suite = $1; n = 0} {took[n++] = $3}
+    function show() { if (n) printf "  %-28s %4d %6d %6d\n", suite, n, took[int(n / 2)], took[n - 1] }
+    END {show()}'
+fi
 if [ "$reasoned" -gt 0 ]; then echo "ignored:"; cat "$logs/ignored"; fi
 if [ "${#broken[@]}" -gt 0 ]; then echo "steps that failed: ${broken[*]}"; fi
 echo "$passed passed, $((failed + bare)) failed, $reasoned ignored-with-reason"

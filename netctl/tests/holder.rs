@@ -207,6 +207,44 @@ fn without_capabilities_over_the_namespace_it_says_so() {
 }
 
 #[test]
+fn n11_a_container_s_holder_needs_net_admin_and_keeps_nothing_of_it() {
+    inside(
+        "n11_a_container_s_holder_needs_net_admin_and_keeps_nothing_of_it",
+        || {
+            // As an engine starts it: one capability, no right to touch the bounding set, and ports free from 0 on.
+            fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").unwrap();
+            let only = [
+                "--inh-caps=-all",
+                "--ambient-caps=-all",
+                "--bounding-set=-all,+net_admin",
+                PROGRAM,
+                "hold",
+            ];
+            let mut holder = Holder::start_with("setpriv", &only, SEALED);
+            holder.ready();
+            let status = fs::read_to_string(format!("/proc/{}/status", holder.child.id())).unwrap();
+            let held: Vec<&str> = status
+                .lines()
+                .filter(|line| line.starts_with("Cap"))
+                .collect();
+            assert_eq!(
+                held,
+                [
+                    "CapInh:\t0000000000000000",
+                    "CapPrm:\t0000000000000000",
+                    "CapEff:\t0000000000000000",
+                    "CapBnd:\t0000000000001000", // CAP_NET_ADMIN, which no exec can gain: no_new_privs
+                    "CapAmb:\t0000000000000000",
+                ]
+            );
+            assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+            assert_eq!(holder.sockets().names(), NAMES);
+            assert!(holder.close().success());
+        },
+    );
+}
+
+#[test]
 fn n9_it_connects_to_published_ports_and_to_no_others() {
     inside("n9_it_connects_to_published_ports_and_to_no_others", || {
         let mut holder = Holder::start(&[], SEALED);

@@ -12,6 +12,7 @@ pub use audit::{
 };
 pub use policy::{
     ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
+    SuggestArgs,
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
@@ -34,7 +35,6 @@ pub const NOT_BUILT: &[&str] = &[
     "compose",
     "approve",
     "policy reload",
-    "policy suggest",
     "audit export",
 ];
 

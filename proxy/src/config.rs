@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use policies::Mode;
 
+use crate::publish::Published;
+
 /// The whitelisting proxy of ocs, alone: put it in Squid's place, and give clients `http_proxy=http://ADDR`.
 ///
 /// SIGHUP, or a changed file, loads the policy anew; SIGTERM lets open connections end, and then exits.
@@ -46,6 +48,14 @@ pub struct Arguments {
     /// Serve them on a loopback address as well: every user of this machine can read them
     #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
     pub admin_listen: Option<SocketAddr>,
+    /// A port of the host's 127.0.0.1 that leads into the sandbox; may be given more than once
+    #[arg(
+        long,
+        value_name = "PORT[:INSIDE]",
+        requires = "sandboxed",
+        conflicts_with = "listen"
+    )]
+    pub publish: Vec<Published>,
     /// As a part of ocs: the sockets come over standard input, one JSON line on standard output says that all of
     /// them are served, and the end of either the parent or that connection is the end (docs/architecture.md)
     #[arg(long, conflicts_with = "listen")]
@@ -102,6 +112,8 @@ mod tests {
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin-listen 0.0.0.0:9090",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin-listen 9090",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 extra",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --publish 4096",
+            "ocs-proxy --policy p --audit a --sandboxed --publish 0.0.0.0:80:80",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -45,7 +45,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(start::run(arguments)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(start::run(arguments));
+            // Tasks that did not end in time are dropped here, each with its last line; `stop` comes after them.
+            drop(runtime);
+            ended.and_then(start::Ended::stop)
+        }
         Err(error) => Err(start::Failure::System(error)),
     };
     match ended {

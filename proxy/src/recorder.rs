@@ -82,7 +82,9 @@ impl Undecided {
     /// # Errors
     /// [`Unrecorded`]: the request must be refused.
     pub(crate) fn decided(mut self, pinned: &PinnedPermit) -> Result<Recorder, Unrecorded> {
-        let facts = self.facts.take().ok_or(Unrecorded)?;
+        let mut facts = self.facts.take().ok_or(Unrecorded)?;
+        // The policy that judged, also where another one came into force since the request began.
+        facts.generation = pinned.permit().generation();
         let verdict = Written {
             decision: Decision::Allow,
             reason: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use policies::audit::Outcome;
 use tokio::net::TcpStream;
 
-use crate::flow::{Fault, Flow, Until};
+use crate::flow::{Fault, Flow, FlowEnd, Until};
 use crate::idle::{self, Meters};
 
 /// Two sockets, and what was read from each before they were joined.
@@ -24,7 +24,7 @@ pub(crate) struct Ends {
     pub(crate) held_down: Vec<u8>,
 }
 
-/// Relays until both directions ended, one failed, or nothing moved for `idle`.
+/// Relays until both directions ended, one broke off, or nothing moved for `idle`.
 ///
 /// Each side may close its own direction; the other one goes on.
 pub(crate) async fn run(ends: Ends, meters: &Meters, idle: Duration) -> Outcome {
@@ -36,21 +36,39 @@ pub(crate) async fn run(ends: Ends, meters: &Meters, idle: Duration) -> Outcome 
     } = ends;
     let mut up = Flow::new(held_up, Until::Closed);
     let mut down = Flow::new(held_down, Until::Closed);
+    let (mut up_end, mut down_end) = (None, None);
     let both = |cx: &mut Context<'_>| {
         let (mut client_read, mut client_write) = client.split();
         let (mut origin_read, mut origin_write) = origin.split();
-        let up = up.poll(cx, &mut client_read, &mut origin_write, &meters.up);
-        let down = down.poll(cx, &mut origin_read, &mut client_write, &meters.down);
-        match (up, down) {
-            (Poll::Ready(Err(fault)), _) => Poll::Ready(blame(fault, Side::Client)),
-            (_, Poll::Ready(Err(fault))) => Poll::Ready(blame(fault, Side::Origin)),
-            (Poll::Ready(Ok(_)), Poll::Ready(Ok(_))) => Poll::Ready(Outcome::Done),
+        if up_end.is_none() {
+            up_end = end(up.poll(cx, &mut client_read, &mut origin_write, &meters.up));
+        }
+        if down_end.is_none() {
+            down_end = end(down.poll(cx, &mut origin_read, &mut client_write, &meters.down));
+        }
+        match (up_end, down_end) {
+            // Whoever sends no more because of a fault hears no more either.
+            (Some(Err(Fault::From)), _) => Poll::Ready(blame(Fault::From, Side::Client)),
+            (_, Some(Err(Fault::From))) => Poll::Ready(blame(Fault::From, Side::Origin)),
+            // Whoever reads no more may have said something before: an answer to half of an upload.
+            (Some(up), Some(down)) => Poll::Ready(match (up, down) {
+                (Err(fault), _) => blame(fault, Side::Client),
+                (_, Err(fault)) => blame(fault, Side::Origin),
+                (Ok(()), Ok(())) => Outcome::Done,
+            }),
             (_, _) => Poll::Pending,
         }
     };
     idle::bound(idle, meters, both)
         .await
         .unwrap_or(Outcome::Idle)
+}
+
+fn end(polled: Poll<Result<FlowEnd, Fault>>) -> Option<Result<(), Fault>> {
+    match polled {
+        Poll::Ready(ended) => Some(ended.map(|_| ())),
+        Poll::Pending => None,
+    }
 }
 
 #[derive(Clone, Copy)]

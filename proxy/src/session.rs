@@ -71,6 +71,7 @@ pub(crate) struct Session {
     /// The CONNECT that this is the inside of.
     outer: Option<Recorder>,
     served: bool,
+    started: Instant,
 }
 
 /// What follows a request.
@@ -98,6 +99,7 @@ impl Session {
             via,
             outer: None,
             served: false,
+            started: Instant::now(),
         }
     }
 
@@ -115,6 +117,7 @@ impl Session {
                     };
                     self.via = Via::Connect;
                     self.outer = Some(*outer);
+                    self.started = Instant::now();
                 }
                 Next::Tunnel(far) => return Some(self.joined(*far)),
             }
@@ -241,7 +244,13 @@ impl Session {
         if self.wire.ahead().is_empty() {
             self.first_byte().await?;
         }
-        let deadline = Instant::now() + self.app.limits.head_timeout;
+        // A first head counts from the connection's start, so that silence buys no time.
+        let since = if self.served {
+            Instant::now()
+        } else {
+            self.started
+        };
+        let deadline = since + self.app.limits.head_timeout;
         let mut scan = Scan::new();
         loop {
             match scan.feed(self.wire.ahead()) {
@@ -312,3 +321,18 @@ async fn linger(wire: &mut Wire, patience: Duration) {
 
 /// Bytes that are discarded before the client is cut off: a window's worth, Linux' default maximum.
 const MOST_DISCARDED: usize = 6 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_leaves_nothing_of_itself_in_its_tunnel() {
+        let size = size_of_future(run_explicit);
+        assert!(size <= 2304, "{size} bytes");
+    }
+}

@@ -4,7 +4,7 @@
 //! Clauses: R1, R2, P9, U1
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::pin::pin;
@@ -17,27 +17,26 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::app::App;
-use crate::capture::Capture;
 use crate::config::Arguments;
 use crate::dial_in::DialIn;
-use crate::dns_stub::Stub;
+use crate::inside;
 use crate::limits::Limits;
 use crate::listener::{self, Door};
 use crate::live::{Live, Phase};
 use crate::policy_store::{self, LoadError, Loaded, PolicySource, Reload, Seen};
 use crate::process::Processes;
+use crate::publish::{self, Published};
 use crate::record_file;
 use crate::report;
 use crate::resolve::{Files, Resolver, Servers};
 use crate::sink::{Sink, Unrecorded};
 use crate::slots::Slots;
 use crate::sockets::{self, Passed, SocketsError};
-use crate::synthetic::Synthetic;
-use crate::{dns_serve, dns_stub};
 
 /// How often what was written is also put on the disk.
 const SYNC: Duration = Duration::from_secs(1); // what a crash of the machine, not of the proxy, may take
@@ -111,8 +110,8 @@ impl Failure {
 /// Runs the proxy until it is told to end.
 ///
 /// # Errors
-/// [`Failure`]: nothing was served, or the record could not be ended.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+/// [`Failure`]: nothing was served.
+pub async fn run(arguments: Arguments) -> Result<Ended, Failure> {
     let source = Arc::new(PolicySource {
         path: arguments.policy.clone(),
         name: name(&arguments),
@@ -123,10 +122,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         report::tell(&warning.to_string());
     }
-    let (passed, channel) = received(&arguments)?;
+    let (mut passed, channel) = received(&arguments)?;
+    let processes = processes(&mut passed)?;
     let seen = loaded.seen;
     let own_name = loaded.config.sandbox_name().as_str().to_owned();
-    let app = Arc::new(app(&arguments, loaded)?);
+    let app = Arc::new(app(&arguments, loaded, processes)?);
     app.sink.record(&Event::Start(StartEvent {
         version: Text::new(env!("CARGO_PKG_VERSION")),
         mode: app.live.policy().mode(),
@@ -136,7 +136,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     // Before the ready line: a signal that comes right after it must find its handler.
     let signals = Signals::new()?;
     watchers(&arguments, &app).await?;
-    serve(&app, passed, &own_name)?;
+    let reports = serve(&app, passed, &own_name)?;
     drop(tokio::spawn(synced(Arc::clone(&app))));
     let reload = Arc::new(Notify::new());
     drop(tokio::spawn(watched(
@@ -149,14 +149,41 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(channel) => Some(DialIn::new(channel)?),
         None => None,
     };
+    if let Some(dial_in) = &gone {
+        publish(&app, dial_in, &arguments.publish)?;
+    }
     if arguments.sandboxed {
         report::ready(app.live.policy().generation().0)?;
     }
     signals.served(&app, &reload, gone.as_deref()).await;
-    Ok(app.sink.stop("signal")?)
+    // What was counted and not yet told belongs before the last line.
+    timeout(LAST_WORDS, reports.join_all()).await.ok();
+    Ok(Ended(app))
 }
 
-fn app(arguments: &Arguments, loaded: Loaded) -> Result<App, Failure> {
+/// A proxy that serves nothing more, and whose record is not ended yet.
+#[derive(Debug)]
+pub struct Ended(Arc<App>);
+
+impl Ended {
+    /// Writes the last line. The runtime must be gone by then: what it still held has said how it ended.
+    ///
+    /// # Errors
+    /// [`Failure::Unrecorded`]: the record ends without `stop`.
+    pub fn stop(self) -> Result<(), Failure> {
+        Ok(self.0.sink.stop("signal")?)
+    }
+}
+
+/// Who asks can be told where the sandbox's kernel tells it.
+fn processes(passed: &mut Passed) -> Result<Processes, Failure> {
+    match passed.sock_diag.take() {
+        Some(sock_diag) => Ok(Processes::new(sock_diag)?),
+        None => Ok(Processes::default()),
+    }
+}
+
+fn app(arguments: &Arguments, loaded: Loaded, processes: Processes) -> Result<App, Failure> {
     let Loaded { policy, config, .. } = loaded;
     let header = Header {
         sandbox: arguments
@@ -178,7 +205,7 @@ fn app(arguments: &Arguments, loaded: Loaded) -> Result<App, Failure> {
         live: Live::new(policy.at_generation(Generation(1))),
         sink,
         resolver: Resolver::new(servers, Files::default(), limits.lookup_timeout),
-        processes: Processes::default(),
+        processes,
         slots: Slots::new(limits.connections),
         refused: Slots::new(TOLD),
         limits,
@@ -264,48 +291,32 @@ fn received(arguments: &Arguments) -> Result<(Passed, Option<OwnedFd>), Failure>
     Ok((passed, None))
 }
 
-fn serve(app: &Arc<App>, passed: Passed, own_name: &str) -> Result<(), Failure> {
-    let synthetic = Synthetic::default();
-    for listener in passed.explicit {
+fn serve(app: &Arc<App>, mut passed: Passed, own_name: &str) -> Result<JoinSet<()>, Failure> {
+    for listener in std::mem::take(&mut passed.explicit) {
         // Port 0 is any free port: whoever asked for it has to be told which.
         report::tell(&format!("listening on {}", listener.local_addr()?));
         spawn_listener(listener, Door::Explicit, app)?;
     }
-    for listener in passed.capture {
-        spawn_listener(
-            listener,
-            Door::Capture(Capture::new(synthetic.clone())),
-            app,
-        )?;
-    }
-    let judge = Arc::clone(app);
-    let judge: dns_stub::Judge = Box::new(move |name| judge.live.policy().allows_name(name));
     let own_names = policies::DnsName::parse(own_name).into_iter().collect();
-    let stub = Stub::new(judge, synthetic, own_names);
-    for socket in passed.dns_udp {
-        socket.set_nonblocking(true)?;
-        let (socket, stub) = (tokio::net::UdpSocket::from_std(socket)?, Arc::clone(&stub));
-        let app = Arc::clone(app);
-        drop(tokio::spawn(async move {
-            dns_serve::udp(socket, stub, draining(&app)).await;
-        }));
+    Ok(inside::serve(app, passed, own_names)?)
+}
+
+/// Published ports lead inward as long as the connection to `ocs-netctl` stands.
+fn publish(app: &Arc<App>, dial_in: &Arc<DialIn>, published: &[Published]) -> Result<(), Failure> {
+    for port in published {
+        let listener = port.listen().map_err(|error| Failure::Listen {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port.host.get())),
+            error,
+        })?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (dial_in, app) = (Arc::clone(dial_in), Arc::clone(app));
+        drop(tokio::spawn(publish::serve(
+            listener,
+            port.inside,
+            dial_in,
+            app,
+        )));
     }
-    for listener in passed.dns_tcp {
-        listener.set_nonblocking(true)?;
-        let (listener, stub) = (
-            tokio::net::TcpListener::from_std(listener)?,
-            Arc::clone(&stub),
-        );
-        let app = Arc::clone(app);
-        drop(tokio::spawn(async move {
-            dns_serve::tcp(listener, stub, draining(&app)).await;
-        }));
-    }
-    let app = Arc::clone(app);
-    drop(tokio::spawn(async move {
-        stub.report(|event| app.sink.owe(event), draining(&app))
-            .await;
-    }));
     Ok(())
 }
 
@@ -335,10 +346,6 @@ async fn watchers(arguments: &Arguments, app: &Arc<App>) -> Result<(), Failure> 
         drop(tokio::spawn(admin::serve(listener, Arc::clone(app))));
     }
     Ok(())
-}
-
-async fn draining(app: &App) {
-    app.live.reached(Phase::Draining).await;
 }
 
 /// Puts the record on the disk again and again, and writes what is owed when the disk takes it.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,7 +14,9 @@ use crate::binaries::repository;
 /// # Errors
 /// The file system refuses.
 pub fn note(suite: &str, what: &str, took: Duration) -> Result<()> {
-    let directory = repository().join("target/test-logs");
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), PathBuf::from);
+    let directory = target.join("test-logs");
     fs::create_dir_all(&directory).context("make the directory of measured times")?;
     let path = directory.join("measured.tsv");
     let mut file = OpenOptions::new()

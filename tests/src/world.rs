@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::order::Order;
@@ -232,25 +231,6 @@ impl World {
         Ok(())
     }
 
-    /// Lines of every record below somebody's home, oldest run first.
-    ///
-    /// # Errors
-    /// A record that cannot be read or is no JSON.
-    pub fn record(&self, who: As) -> Result<Vec<Value>> {
-        let mut events = Vec::new();
-        for path in self.record_files(who)? {
-            let text =
-                fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            for line in text.lines() {
-                events.push(
-                    serde_json::from_str(line)
-                        .with_context(|| format!("{}: {line}", path.display()))?,
-                );
-            }
-        }
-        Ok(events)
-    }
-
     /// Files of every record below somebody's home, oldest first, as reached from outside.
     ///
     /// # Errors
@@ -263,6 +243,12 @@ impl World {
         files.retain(|path| {
             path.extension()
                 .is_some_and(|extension| extension == "jsonl")
+        });
+        // By when they were written last: the names of runs of the same second are in no order.
+        files.sort_by_key(|path| {
+            fs::metadata(path)
+                .and_then(|metadata| metadata.modified())
+                .ok()
         });
         Ok(files)
     }
@@ -389,9 +375,14 @@ impl World {
     fn tell(&self) {
         eprintln!("readings: {:#?}", self.readings());
         for who in [As::Root, As::Ordinary] {
-            for event in self.record(who).unwrap_or_default() {
-                eprintln!("record of {}: {event}", who.account());
-            }
+            let newest = self
+                .record_files(who)
+                .ok()
+                .and_then(|mut files| files.pop());
+            let text = newest
+                .and_then(|path| fs::read_to_string(path).ok())
+                .unwrap_or_default();
+            eprintln!("newest record of {}:\n{text}", who.account());
         }
         eprintln!("census: {:#?}", self.census());
     }

@@ -23,7 +23,7 @@ const VIAS: [&str; 7] = [
 
 /// Compiled filters.
 #[derive(Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     args: FilterArgs,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -34,7 +34,7 @@ impl Filter {
     ///
     /// # Errors
     /// A reason, way or moment is none (exit 64): a filter that can match nothing would answer "nothing happened".
-    pub(super) fn new(args: &FilterArgs, world: &World) -> Result<Self, Failure> {
+    pub(crate) fn new(args: &FilterArgs, world: &World) -> Result<Self, Failure> {
         let moment = |text: &Option<String>| {
             text.as_ref()
                 .map(|text| moment::parse(text, world.now.into()))
@@ -51,7 +51,7 @@ impl Filter {
     }
 
     /// Whether an event fits.
-    pub(super) fn takes(&self, record: &Record) -> bool {
+    pub(crate) fn takes(&self, record: &Record) -> bool {
         let args = &self.args;
         if self.since.is_some_and(|since| record.time < since)
             || self.until.is_some_and(|until| record.time >= until)

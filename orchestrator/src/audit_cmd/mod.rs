@@ -6,6 +6,7 @@ mod follow;
 mod lines;
 mod moment;
 mod query;
+pub(crate) mod record;
 mod report;
 mod row;
 mod table;
@@ -35,4 +36,4 @@ pub(crate) fn run(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ use crate::world::World;
 
 use super::filter::Filter;
 use super::row::{Row, code, word};
-use super::{csv, lines};
+use super::{csv, record};
 
 /// Runs `ocs audit query`.
 ///
@@ -21,67 +21,27 @@ pub(super) fn run(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let filter = Filter::new(&args.filter, world)?;
-    let mut unread = Unread::default();
     if args.form.csv {
         console.bytes(csv::HEADER.as_bytes())?;
     }
-    for place in lines::places(&args.files, world)? {
-        let mut lines = place.lines()?;
-        while let Some(line) = lines.next()? {
-            let Some(record) = unread.record(line) else {
-                continue;
-            };
-            if !filter.takes(&record) {
-                continue;
-            }
-            if args.form.json {
-                console.bytes(line)?;
-                console.bytes(b"\n")?;
-            } else if args.form.csv {
-                console.bytes(csv::line(&Row::of(&record)).as_bytes())?;
-            } else if is_shown(&record, &filter) {
-                show(&record, console)?;
-            }
+    let unread = record::each_line(&args.files, world, |record, line| {
+        if !filter.takes(&record) {
+            return Ok(());
         }
-    }
+        if args.form.json {
+            console.bytes(line)?;
+            return console.bytes(b"\n");
+        }
+        if args.form.csv {
+            return console.bytes(csv::line(&Row::of(&record)).as_bytes());
+        }
+        if is_shown(&record, &filter) {
+            return show(&record, console);
+        }
+        Ok(())
+    })?;
     unread.tell(console);
     Ok(Exit::Ok)
-}
-
-/// Lines that are none of a record: skipped, counted, told at the end.
-#[derive(Debug, Default)]
-pub(super) struct Unread {
-    count: u64,
-}
-
-impl Unread {
-    /// The event of a line, if it is one.
-    pub(super) fn record(&mut self, line: &[u8]) -> Option<Record> {
-        let record = Record::parse(line).ok();
-        if record.is_none() {
-            self.count += 1;
-        }
-        record
-    }
-
-    /// How many there were.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Tells people.
-    pub(super) fn tell(&self, console: &mut Console<'_>) {
-        let label = console.styled_note(Style::Warn, "warning:");
-        match self.count {
-            0 => {}
-            1 => console.note(format_args!(
-                "{label} one line could not be read; ocs audit verify names it"
-            )),
-            count => console.note(format_args!(
-                "{label} {count} lines could not be read; ocs audit verify names the first"
-            )),
-        }
-    }
 }
 
 /// Whether people are shown an event: ends of requests say nothing by themselves where decisions were asked for.

@@ -10,9 +10,8 @@ use crate::exit::{Exit, Failure};
 use crate::world::World;
 
 use super::filter::Filter;
-use super::query::Unread;
 use super::tally::{Entry, Key, Others, Tally};
-use super::{lines, table};
+use super::{record, table};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -62,21 +61,15 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let filter = Filter::new(&args.filter, world)?;
     let mut tally = Tally::default();
-    let mut unread = Unread::default();
-    for place in lines::places(&args.files, world)? {
-        let mut lines = place.lines()?;
-        while let Some(line) = lines.next()? {
-            let Some(record) = unread.record(line) else {
-                continue;
-            };
-            // The end of a request counts where its beginning did; it has no host of its own.
-            if matches!(record.event, Event::Close(_)) || filter.takes(&record) {
-                tally.add(&record);
-            }
+    let unread = record::each(&args.files, world, |record| {
+        // The end of a request counts where its beginning did; it has no host of its own.
+        if matches!(record.event, Event::Close(_)) || filter.takes(&record) {
+            tally.add(&record);
         }
-    }
+        Ok(())
+    })?;
     if args.json {
-        console.document(&document(&tally, unread.count()))?;
+        console.document(&document(&tally, unread.lines))?;
     } else {
         table::show(&tally, console)?;
         unread.tell(console);

@@ -17,7 +17,7 @@ use crate::world::{Colour, Glyphs, Terminal};
 /// 2026-11-21T01:00:00Z.
 const START_MS: u64 = 1_795_222_800_000;
 
-fn request(id: u64, host: &str, decision: Decision, exe: Option<&str>) -> Event {
+pub(crate) fn request(id: u64, host: &str, decision: Decision, exe: Option<&str>) -> Event {
     let is_denied = decision == Decision::Deny;
     let rule = Rule {
         file: Arc::from(CONFIG_FILE),
@@ -109,7 +109,7 @@ fn events() -> Vec<Event> {
     ]
 }
 
-fn record(sandbox: &str, run: &str, events: &[Event]) -> Vec<u8> {
+pub(crate) fn record(sandbox: &str, run: &str, events: &[Event]) -> Vec<u8> {
     let mut chain = Chain::new(&Header {
         sandbox: sandbox.to_owned(),
         run: run.to_owned(),

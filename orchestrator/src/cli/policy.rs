@@ -19,6 +19,8 @@ pub enum PolicyCommand {
     Approve(ApproveArgs),
     /// Show the bundled lists of hosts, or what is in one of them
     Presets(PresetsArgs),
+    /// From the record to the lines under which the same run would pass
+    Suggest(SuggestArgs),
     /// Print the JSON Schema of the config, for editors
     Schema(SchemaArgs),
 }
@@ -113,6 +115,37 @@ pub struct ApproveArgs {
 pub struct PresetsArgs {
     /// The list to show
     pub name: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+const SUGGEST_HELP: &str = "\
+Reads what was refused, or passed by observe alone, and prints the fewest and narrowest lines that would allow it: a
+bundled list where at least half of it is wanted anyway, exact hosts before suffixes, never a public suffix. What no
+line should allow (addresses, private ones, a wrong SNI, the denylist) is named and left out. Judge each line: an agent
+that was led astray asks for what it should not have.
+
+  ocs run --mode observe --allow-observe -- npm ci      # passes every public host, and records
+  ocs policy suggest                                    # a patch that keeps comments and order
+  ocs policy suggest | patch -p0 && ocs policy approve";
+
+/// `ocs policy suggest`.
+#[derive(Args, Debug)]
+#[command(after_help = SUGGEST_HELP)]
+pub struct SuggestArgs {
+    /// Records to read in place of the project's own; - is stdin
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only this run; may be given more than once
+    #[arg(long, value_name = "RUN")]
+    pub run: Vec<String>,
+    /// Only what happened since this moment (2026-11-21T01:14:00Z, 2026-11-21, 15m, 2h, 7d)
+    #[arg(long, value_name = "MOMENT")]
+    pub since: Option<String>,
+    /// Another config in place of the project's own
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

@@ -1,15 +1,11 @@
 //! What doctor concludes from what it saw: pure over a [`Machine`].
+use crate::engine::native::bwrap;
+
 use super::machine::Machine;
 use super::{Check, State};
 
 /// Bubblewrap learned `--disable-userns` in 0.8.0, and the engine `native` wants it.
 const BWRAP_MINIMUM: (u32, u32) = (0, 8);
-const BWRAP_PLACES: [&str; 4] = [
-    "/usr/bin/bwrap",
-    "/bin/bwrap",
-    "/usr/local/bin/bwrap",
-    "/run/current-system/sw/bin/bwrap",
-];
 
 /// Everything, in the order that a reader mends it.
 pub(super) fn all(machine: &Machine) -> Vec<Check> {
@@ -106,7 +102,7 @@ fn netfilter(machine: &Machine) -> [Check; 2] {
 fn bubblewrap(machine: &Machine) -> Check {
     let name = "bubblewrap";
     let install = Some(install(machine, "bubblewrap"));
-    let Some(program) = machine.program_at(&BWRAP_PLACES) else {
+    let Some(program) = machine.program_at(&bwrap::PLACES) else {
         return missing(name, "not installed", install);
     };
     let Some(version) = machine.version(&program) else {

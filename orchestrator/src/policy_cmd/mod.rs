@@ -3,6 +3,7 @@ mod approve;
 mod check;
 mod explain;
 mod presets;
+mod suggest;
 
 pub(crate) use presets::find as find_preset;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(
         PolicyCommand::Diff(args) => approve::diff(args, world, console),
         PolicyCommand::Explain(args) => explain::run(args, world, console),
         PolicyCommand::Presets(args) => presets::run(args, console),
+        PolicyCommand::Suggest(args) => suggest::run(args, world, console),
         PolicyCommand::Schema(args) => presets::schema(args, console),
     }
 }

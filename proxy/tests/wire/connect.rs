@@ -293,6 +293,30 @@ fn c09_each_side_may_close_its_own_direction() {
 }
 
 #[test]
+fn an_answer_to_half_of_an_upload_reaches_the_client() {
+    let World { proxy, to, .. } = raw(
+        Origin::start(|guest| {
+            let mut buffer = [0; 10];
+            guest.stream.read_exact(&mut buffer).unwrap();
+            guest.write(b"too much");
+            guest.stream.shutdown(Shutdown::Write).unwrap();
+            // Nothing more is read: what still comes resets the connection.
+        }),
+        "",
+    );
+    let mut client = Client::tunnel(proxy.address, &to);
+    client.send([b'x'; 10]);
+    assert_eq!(client.exactly(8), b"too much");
+    for _ in 0..100 {
+        client.send([b'x'; 10_000]);
+    }
+    drop(client);
+    let close = &proxy.settled(1)[1];
+    assert_eq!(close["bytes_down"], 8);
+    proxy.stop();
+}
+
+#[test]
 fn c10_a08_64_mib_each_way_arrive_whole_under_back_pressure_and_are_counted() {
     const SIZE: usize = 64 << 20;
     let all: Arc<[u8]> = pattern(SIZE).into();

@@ -1,13 +1,11 @@
 //! Slow, many, too large (R), with limits low enough to be met.
 
-use std::net::TcpListener;
-
 use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::dns::Dns;
 use crate::support::hello::hello;
-use crate::support::origin::Origin;
+use crate::support::origin::{Origin, black_hole};
 use crate::support::proxy::{Proxy, Start};
 
 #[test]
@@ -141,28 +139,8 @@ fn r06_out_of_descriptors_the_proxy_refuses_and_recovers() {
 #[test]
 fn r04_an_origin_that_does_not_accept_is_a_504_and_its_slot_comes_back() {
     let dns = Dns::start();
-    // A full queue of connections: Linux then drops the SYN, as a black hole does.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(
-            &"127.0.0.1:0"
-                .parse::<std::net::SocketAddr>()
-                .unwrap()
-                .into(),
-        )
-        .unwrap();
-    socket.listen(0).unwrap();
-    let hole: TcpListener = socket.into();
+    let (hole, _full) = black_hole();
     let address = hole.local_addr().unwrap();
-    let _full: Vec<socket2::Socket> = (0..4)
-        .map(|_| {
-            let one =
-                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            one.set_nonblocking(true).unwrap();
-            one.connect(&address.into()).ok();
-            one
-        })
-        .collect();
     let port = address.port();
     let lines = format!(
         "http-domain-whitelist: ['ok.test:{port}']\ntcp-endpoints: ['w.test:{port}']\n\

@@ -142,3 +142,31 @@ fn the_mode_on_the_command_line_can_only_narrow() {
     drop(client);
     proxy.stop();
 }
+
+#[test]
+fn a_connection_that_is_being_dialled_when_the_proxy_ends_is_closed_in_the_record() {
+    let dns = Dns::start();
+    // A full queue: the dial is still under way when the proxy has no more patience.
+    let (hole, _full) = crate::support::origin::black_hole();
+    let port = hole.local_addr().unwrap().port();
+    let proxy = Proxy::start(
+        &format!("tcp-endpoints: ['ok.test:{port}']\nlimits: {{connect-timeout: 60s}}\n"),
+        &dns,
+    );
+    let mut client = Client::connect(proxy.address);
+    client.send(format!("CONNECT ok.test:{port} HTTP/1.1\r\n\r\n"));
+    proxy.wait_events(|events| events.len() == 1);
+    proxy.signal("-TERM");
+    while std::net::TcpStream::connect(proxy.address).is_ok() {
+        std::thread::yield_now();
+    }
+    proxy.signal("-TERM");
+    let lines = proxy.stop_after_signal();
+    let last: Vec<&str> = lines
+        .iter()
+        .rev()
+        .take(2)
+        .map(|it| it["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(last, ["stop", "close"]);
+}

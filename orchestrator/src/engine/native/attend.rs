@@ -77,15 +77,8 @@ struct Attending<'a> {
 impl Attending<'_> {
     /// Who ended, if anybody did: the fence is looked at first, since its end is why an agent may have failed.
     fn children(&mut self) -> Option<Ending> {
-        for part in [&mut self.parts.netctl, &mut self.parts.proxy] {
-            let Some(part) = part else {
-                continue;
-            };
-            if let Some(status) = part.change(WaitPidFlag::empty()) {
-                return Some(Ending::Fence {
-                    part: part.epitaph(status),
-                });
-            }
+        if let Some(part) = self.fence() {
+            return Some(Ending::Fence { part });
         }
         loop {
             let gate = self.parts.gate.as_mut()?;
@@ -104,6 +97,28 @@ impl Attending<'_> {
                 WaitStatus::PtraceEvent(..) | WaitStatus::PtraceSyscall(_) => {}
             }
         }
+    }
+
+    /// Which part of the fence ended, and how, if one did. One that ended in order did so because the other was gone:
+    /// then it is the other that is named.
+    fn fence(&mut self) -> Option<String> {
+        let mut parts = [&mut self.parts.proxy, &mut self.parts.netctl];
+        let ended = parts.iter_mut().enumerate().find_map(|(nth, part)| {
+            let status = part.as_mut()?.change(WaitPidFlag::empty())?;
+            Some((nth, status))
+        });
+        let (nth, status) = ended?;
+        let followed = matches!(status, WaitStatus::Exited(_, 0));
+        let mut cause = None;
+        for (other, part) in parts.iter_mut().enumerate() {
+            if let (Some(part), true) = (part.as_mut(), followed && other != nth) {
+                cause = part.wait().map(|status| part.epitaph(status));
+            }
+        }
+        cause.or_else(|| {
+            let part = parts.get_mut(nth)?.as_mut()?;
+            Some(part.epitaph(status))
+        })
     }
 
     /// Passes signals on. Gives whether the agent's time is over.

@@ -11,7 +11,7 @@ use super::seccomp;
 use super::view::{Entry, Ids, View};
 
 /// Where distributions put it. `PATH` is not asked: it may lead into a project.
-const PLACES: [&str; 4] = [
+pub(crate) const PLACES: [&str; 4] = [
     "/usr/bin/bwrap",
     "/bin/bwrap",
     "/usr/local/bin/bwrap",

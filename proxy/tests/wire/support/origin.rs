@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
+use socket2::{Domain, Socket, Type};
+
 use super::PATIENCE;
 
 pub struct Origin {
@@ -158,4 +160,23 @@ impl Guest {
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).ok();
     }
+}
+
+/// A listener whose queue of connections is full: Linux then drops a SYN, as a black hole does.
+pub fn black_hole() -> (TcpListener, Vec<Socket>) {
+    let stream = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let socket = stream();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    socket.listen(0).unwrap();
+    let hole: TcpListener = socket.into();
+    let address = hole.local_addr().unwrap();
+    let fill = |_| {
+        let one = stream();
+        one.set_nonblocking(true).unwrap();
+        one.connect(&address.into()).ok();
+        one
+    };
+    (hole, (0..4).map(fill).collect())
 }
