@@ -95,8 +95,8 @@ pub enum Command {
 }
 
 const INIT_HELP: &str = "\
-Files: mise.toml, opencode-sandbox-config.yaml, opencode.jsonc, opencode-sandbox-pre-start-container.sh. What is there
-stays as it is. Without --preset the config allows what OpenCode itself needs with the model that opencode.jsonc names;
+Files: mise.toml, opencode-sandbox-config.yaml, opencode.jsonc, opencode-sandbox-pre-start-container.sh. What is there \
+stays as it is. Without --preset the config allows what OpenCode itself needs with the model that opencode.jsonc names; \
 ocs policy presets shows what else there is.
 
 Exit codes: 0 done, 1 the config was declined, 64 nobody to ask, no such directory or preset: nothing was written.";

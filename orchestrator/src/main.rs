@@ -7,7 +7,9 @@ use orchestrator::{cli, dispatch};
 
 fn main() -> ExitCode {
     let world = World::of_this_process();
-    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    // Results can be a million lines; `dispatch::end` hands over what is left.
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let mut err = std::io::stderr();
     let mut input = std::io::BufReader::new(std::io::stdin());
     let mut console = Console::new(&mut out, &mut err, &mut input, world.terminal);
     let ended = match cli::parse(std::env::args_os()) {

@@ -1,10 +1,7 @@
 //! Where records come from, and their lines one by one in bounded memory: the project's own, any file, stdin. Judges no line.
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use nix::fcntl::OFlag;
 
 use crate::exit::{Exit, Failure};
 use crate::project::Project;
@@ -90,12 +87,7 @@ impl Place {
             Self::File(path) => {
                 let failed =
                     |error| Failure::usage(format!("read {}", path.display())).because(error);
-                // A pipe under a record's name would make us wait for a writer.
-                let file = File::options()
-                    .read(true)
-                    .custom_flags(OFlag::O_NONBLOCK.bits())
-                    .open(path);
-                let file = file.map_err(failed)?;
+                let file = File::open(path).map_err(failed)?;
                 if file.metadata().map_err(failed)?.is_dir() {
                     return Err(failed(io::ErrorKind::IsADirectory.into()));
                 }
@@ -212,6 +204,29 @@ mod tests {
         }
         let content = [&long[..], b"\n", &fits, b"\nb\n"].concat();
         assert_eq!(lines_of(&content), [b"".to_vec(), fits, b"b".to_vec()]);
+    }
+
+    #[test]
+    fn a_pipe_is_read_as_it_fills() {
+        let keep = tempfile::tempdir().unwrap();
+        let path = keep.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (ready, go) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut pipe = File::options().write(true).open(path).unwrap();
+                // Nothing is written before the reader has the pipe open and waits.
+                go.recv().unwrap();
+                io::Write::write_all(&mut pipe, b"a\nb\n").unwrap();
+            }
+        });
+        let mut lines = Place::File(path).lines().unwrap();
+        ready.send(()).unwrap();
+        assert_eq!(lines.next().unwrap(), Some(&b"a"[..]));
+        assert_eq!(lines.next().unwrap(), Some(&b"b"[..]));
+        assert_eq!(lines.next().unwrap(), None);
+        writer.join().unwrap();
     }
 
     #[test]

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 const FILES: &str = "\
-Without FILE the record of the project is read, every run of it. FILE may be any record of that form, of another machine
+Without FILE the record of the project is read, every run of it. FILE may be any record of that form, of another machine \
 too; - is stdin.";
 
 const REPORT_HELP: &str = "\
-One row per destination: how often allowed and refused, bytes up and down, first and last time, the deciding rule, the
+One row per destination: how often allowed and refused, bytes up and down, first and last time, the deciding rule, the \
 processes. On a terminal each row ends in a graph of its requests over the time of the record.
 
 Exit codes: 0 done (lines that cannot be read are counted and told), 64 wrong usage or nothing to read.";
 
 const QUERY_HELP: &str = "\
-Prints each event that fits every filter. With --json the lines come out as they stand in the record, byte for byte;
+Prints each event that fits every filter. With --json the lines come out as they stand in the record, byte for byte; \
 with --csv as a table for spreadsheets (RFC 4180; what a spreadsheet would run as a formula is made text).
 
 Moments: 2026-11-21T01:14:00Z, 2026-11-21 (its midnight, UTC), or 90s, 15m, 2h, 7d ago.
@@ -25,13 +25,13 @@ Examples:
   ocs audit query --run 20261121T011400Z-0a1b2c --csv > run.csv";
 
 const VERIFY_HELP: &str = "\
-Checks every line's digest, its number and its place behind the line before it. What no reader can see from the record
+Checks every line's digest, its number and its place behind the line before it. What no reader can see from the record \
 alone is that whole lines are missing at its end: keep the head that is printed elsewhere, and compare.
 
 Exit codes: 0 every record is whole, 1 a line is bad (file, line and reason are printed), 64 nothing to read.";
 
 const FOLLOW_HELP: &str = "\
-Prints events as they are written, of the project's sandbox, of those named, or with --all of every sandbox of this user,
+Prints events as they are written, of the project's sandbox, of those named, or with --all of every sandbox of this user, \
 until interrupted. Filters and output are those of query.";
 
 /// `ocs audit`.

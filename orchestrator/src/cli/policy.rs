@@ -41,7 +41,7 @@ pub struct CheckArgs {
 }
 
 const EXPLAIN_HELP: &str = "\
-The very matcher of the wire judges, by name and port; addresses that the name resolves to are judged only when it is
+The very matcher of the wire judges, by name and port; addresses that the name resolves to are judged only when it is \
 asked for. Nothing is resolved and nothing is sent.
 
 Exit codes: 0 it would be allowed, 1 it would be refused, 64 it is no destination or the config is wrong.
@@ -88,7 +88,7 @@ pub struct DiffArgs {
 }
 
 const APPROVE_HELP: &str = "\
-Control files decide, on this host, what the sandbox may reach or what the host itself will run: the config, the hook,
+Control files decide, on this host, what the sandbox may reach or what the host itself will run: the config, the hook, \
 the agent's config, mise.toml, .git/config and .git/hooks. A start wants them to be what was approved last.
 
 In CI, where nobody answers, pin what you reviewed:
@@ -121,9 +121,9 @@ pub struct PresetsArgs {
 }
 
 const SUGGEST_HELP: &str = "\
-Reads what was refused, or passed by observe alone, and prints the fewest and narrowest lines that would allow it: a
-bundled list where at least half of it is wanted anyway, exact hosts before suffixes, never a public suffix. What no
-line should allow (addresses, private ones, a wrong SNI, the denylist) is named and left out. Judge each line: an agent
+Reads what was refused, or passed by observe alone, and prints the fewest and narrowest lines that would allow it: a \
+bundled list where at least half of it is wanted anyway, exact hosts before suffixes, never a public suffix. What no \
+line should allow (addresses, private ones, a wrong SNI, the denylist) is named and left out. Judge each line: an agent \
 that was led astray asks for what it should not have.
 
   ocs run --mode observe --allow-observe -- npm ci      # passes every public host, and records
