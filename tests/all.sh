@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check and every test, says how each step ended, and sums the tests truthfully.
-# Ends with one line, `N passed, N failed, N ignored-with-reason`, and with 0 only if nothing failed.
+# Ends with one line, `N passed, N failed, N skipped`, where skipped is ignored with a reason that is printed above it,
+# and with 0 only if nothing failed.
 # An ignored test without a reason counts as failed, and so does a step that did not get to its tests.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -50,5 +51,5 @@ if [ -s "$logs/measured.tsv" ]; then
 fi
 if [ "$reasoned" -gt 0 ]; then echo "ignored:"; cat "$logs/ignored"; fi
 if [ "${#broken[@]}" -gt 0 ]; then echo "steps that failed: ${broken[*]}"; fi
-echo "$passed passed, $((failed + bare)) failed, $reasoned ignored-with-reason"
+echo "$passed passed, $((failed + bare)) failed, $reasoned skipped"
 [ "$failed" -eq 0 ] && [ "${#broken[@]}" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -69,7 +69,7 @@ struct Waiting {
 }
 
 impl DialIn {
-    /// Takes the channel that [`receive`] read the sockets from. Must be called within a tokio runtime.
+    /// Takes the channel that `sockets::receive` read the sockets from. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The descriptor cannot be watched.

@@ -55,7 +55,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXPLAIN_HELP)]
 pub struct ExplainArgs {
-    /// A URL, or HOST[:PORT]; without a port the question is about TLS on 443
+    /// A URL, a host, or a host with its port; without a port the question is about TLS on 443
     #[arg(value_name = "URL|HOST[:PORT]")]
     pub destination: String,
     /// Judge under another network mode than the config's
