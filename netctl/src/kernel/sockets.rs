@@ -131,6 +131,7 @@ fn nflog_config() -> Vec<u8> {
     const MODE: u16 = 2;
     const BUFFER: u16 = 3;
     const TIMEOUT: u16 = 4;
+    const THRESHOLD: u16 = 5;
     const FLAGS: u16 = 6;
     const BIND: u8 = 1; // NFULNL_CFG_CMD_BIND
     const COPY_PACKET: u8 = 2; // NFULNL_COPY_PACKET
@@ -141,15 +142,19 @@ fn nflog_config() -> Vec<u8> {
         attribute(MODE, &[a, b, c, d, COPY_PACKET, 0]),
         attribute(BUFFER, &NFLOG_BATCH.to_be_bytes()),
         attribute(TIMEOUT, &NFLOG_PATIENCE.to_be_bytes()),
+        attribute(THRESHOLD, &NFLOG_THRESHOLD.to_be_bytes()),
         attribute(FLAGS, &SEQUENCE.to_be_bytes()),
     ]
     .concat()
 }
 
-/// Room for `Log::THRESHOLD` messages of some 250 bytes.
-const NFLOG_BATCH: u32 = 16_384;
-/// In hundredths of a second: what is gathered is delivered after 50 ms at the latest.
+/// Room for a message of some 250 bytes; the queue is charged for the room, not for the message.
+const NFLOG_BATCH: u32 = 1024;
+/// In hundredths of a second; of no account, since every message is delivered at once.
 const NFLOG_PATIENCE: u32 = 5;
+/// Each packet is told when it is refused. What the kernel still gathered when a run ends would never be recorded (R6).
+/// The least of this and the rule's own `queue-threshold` counts (`nfulnl_log_packet` in `nfnetlink_log.c`).
+const NFLOG_THRESHOLD: u32 = 1;
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
