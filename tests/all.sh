@@ -34,11 +34,11 @@ step worlds cargo test -p tests --no-fail-fast
 
 tests=("$logs/unit" "$logs/worlds")
 sum() { # sum COLUMN-NAME: over all `test result:` lines
-  grep -h '^test result:' "${tests[@]}" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'
+  grep -ah '^test result:' "${tests[@]}" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'
 }
 passed=$(sum passed) failed=$(sum failed)
-reasoned=$(grep -hE '^test .* \.\.\. ignored, .+' "${tests[@]}" | tee "$logs/ignored" | wc -l)
-bare=$(grep -hcE '^test .* \.\.\. ignored$' "${tests[@]}" | awk '{n += $1} END {print n + 0}')
+reasoned=$(grep -ahE '^test .* \.\.\. ignored, .+' "${tests[@]}" | tee "$logs/ignored" | wc -l)
+bare=$(grep -ahcE '^test .* \.\.\. ignored$' "${tests[@]}" | awk '{n += $1} END {print n + 0}')
 if [ "$bare" -gt 0 ]; then broken+=("$bare ignored without a reason"); fi
 
 echo

@@ -188,6 +188,7 @@ fn fence(
     if !differences.is_empty() {
         return Err(HoldError::Differs(differences));
     }
+    kernel::let_pings_meet_the_rules();
     let ipv6 = kernel::ipv6()?;
     Ok((kernel::open(sealed, ipv6)?, ipv6))
 }

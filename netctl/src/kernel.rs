@@ -38,7 +38,7 @@ mod verify;
 
 pub use link::{Ipv6, ipv6};
 pub(crate) use namespace::NOT_FOR_USERS;
-pub use namespace::unshare_user_and_net;
+pub use namespace::{let_pings_meet_the_rules, unshare_user_and_net};
 pub use privilege::{PrivilegeError, give_up_all};
 pub use sockets::open;
 pub use transaction::{Message, Transaction};
