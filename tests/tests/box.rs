@@ -24,6 +24,28 @@ fn usual(world: &World, who: As) -> Result<Project<'_>> {
 const CANARY: &str = "CANARY-9d1f2c";
 
 for_each_user! {
+    fn a_listed_path_that_is_a_link_to_what_no_config_may_list_starts_nothing(who) {
+        let world = ground()?;
+        for (name, leads_to) in [("one", "/etc/shadow"), ("two", "/proc/1"), ("three", "/run")] {
+            let link = format!("{}/{name}-link", who.home().display());
+            let config = format!("sandbox-name: {name}\nread-only-paths:\n  - {link}\n");
+            let project = Project::named(&world, who, name, &config)?;
+            project.call(Call::new(&["ln", "-s", leads_to, &link]))?.succeeded()?;
+            let finished = project.run(&["echo", "ran"])?;
+            assert_eq!((finished.code(), finished.stdout.as_str()), (64, ""), "{finished}");
+            assert!(finished.stderr.contains(leads_to), "{finished}");
+        }
+        Ok(())
+    }
+
+    fn a_pipe_without_a_reader_ends_its_writer_as_in_any_shell(who) {
+        let world = ground()?;
+        let script = "yes | head -n 1; echo ${PIPESTATUS[0]}";
+        let finished = usual(&world, who)?.run(&["bash", "-c", script])?.succeeded()?;
+        assert_eq!(finished.stdout, "y\n141\n");
+        Ok(())
+    }
+
     fn the_project_is_writable_and_what_is_written_belongs_to_its_user(who) {
         let world = ground()?;
         let project = usual(&world, who)?;

@@ -192,6 +192,17 @@ print('done')
         Ok(())
     }
 
+    fn making_the_project_itself_a_repository_ends_the_run_and_is_undone(who) {
+        let world = world()?;
+        let ground = Ground::new(&world, who)?;
+        let bare = "git init -q --bare made && mv made/* . && sleep 30; echo went on";
+        let finished = ground.bash(bare)?;
+        assert_eq!((finished.code(), finished.stdout.as_str()), (70, ""), "{finished}");
+        assert!(finished.stderr.contains("HEAD was made"), "{finished}");
+        assert_eq!(ground.host("git rev-parse --git-dir 2>/dev/null || echo none")?, "none\n");
+        Ok(())
+    }
+
     fn an_edit_in_place_is_taken_over_while_the_agent_runs(who) {
         let world = world()?;
         let ground = Ground::new(&world, who)?;
@@ -239,13 +250,14 @@ print('done')
             ("one", "echo x > real && ln real mise.toml", "has a second hard link"),
             ("two", "ln -s real mise.toml", "is a symlink"),
             ("three", "mkdir mise.toml", "is not what belongs there"),
+            ("four", "mkdir real && echo 'gitdir: real' > .git", "points into the project"),
         ] {
             let ground = Ground { world: &world, project: Project::named(&world, who, name, CONFIG)? };
             ground.host(make)?;
             let finished = ground.bash("echo ran")?;
             assert_eq!((finished.code(), finished.stdout.as_str()), (64, ""), "{finished}");
             assert!(finished.stderr.contains(says), "{finished}");
-            assert_eq!(ground.host("rm -rf real mise.toml; ls -A")?, "opencode-sandbox-config.yaml\n");
+            assert_eq!(ground.host("rm -rf real mise.toml .git; ls -A")?, "opencode-sandbox-config.yaml\n");
         }
         Ok(())
     }

@@ -331,11 +331,22 @@ fn listed(
                 "read-only-paths: `{path}` would show {place}"
             )));
         }
+        if let Some(why) = refused_behind_links(&from, &places.home) {
+            let (path, place) = (path.as_str(), from.display());
+            return Err(Failure::usage(format!(
+                "read-only-paths: `{path}` leads to {place}, which cannot be shown: {why}"
+            )));
+        }
         if !places.always_visible(&at) {
             shown.push(Shown { from, at });
         }
     }
     Ok(shown)
+}
+
+/// What the config's text could not say: a link may lead to where no config may point.
+fn refused_behind_links(real: &Path, home: &Path) -> Option<&'static str> {
+    policies::why_not_shown(&real.to_string_lossy(), home.to_str())
 }
 
 fn variables(
@@ -410,19 +421,22 @@ fn begin(project: &Project, world: &World) -> Result<(Run, Covers), Failure> {
 }
 
 /// With this file git takes its config, and with it its hooks, from where the file says; an empty one breaks git.
-const FORBIDDEN: &str = ".git/commondir";
+const COMMON: &str = ".git/commondir";
+/// With this file a directory can be a repository by itself, whose `config` git reads where `.git` is none (any longer).
+const BARE: &str = "HEAD";
 
 fn forbidden(root: &Path) -> Vec<PathBuf> {
     let is_repository = root
         .join(".git")
         .symlink_metadata()
         .is_ok_and(|found| found.is_dir());
-    let there = root.join(FORBIDDEN).symlink_metadata().is_ok();
-    if is_repository && !there {
-        vec![PathBuf::from(FORBIDDEN)]
-    } else {
-        Vec::new()
+    let mut forbidden = vec![PathBuf::from(BARE)];
+    if is_repository {
+        forbidden.push(PathBuf::from(COMMON));
     }
+    // One that is there is the person's own.
+    forbidden.retain(|path| root.join(path).symlink_metadata().is_err());
+    forbidden
 }
 
 fn private_directory(parent: &Path, name: &str) -> Result<PathBuf, Failure> {

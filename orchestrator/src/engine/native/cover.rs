@@ -58,6 +58,9 @@ pub(crate) enum Unprotectable {
     /// The other name would not be protected.
     #[error("{} has a second hard link, through which the agent could change it", .0.display())]
     HardLink(PathBuf),
+    /// It says that the rest lies where the agent may write.
+    #[error("{} points into the project, where the agent could change git's config and hooks", .0.display())]
+    Inside(PathBuf),
     /// What it points to would not be protected, or it would be pointed elsewhere.
     #[error("{} is a symlink, and what it points to is not protected", .0.display())]
     Link(PathBuf),
@@ -186,8 +189,12 @@ impl Surveying<'_> {
 
     /// Further places that git on the host takes commands from.
     fn of_git(&mut self) -> Result<(), Unprotectable> {
+        let found = self.look(Path::new(".git"))?;
+        if let Found::File = found {
+            self.outside(&self.root.join(".git"))?;
+        }
         // A linked worktree elsewhere on the host finds its config through these.
-        if let Found::Directory = self.look(Path::new(".git"))? {
+        if let Found::Directory = found {
             if let Found::Directory = self.look(Path::new(".git/worktrees"))? {
                 self.control(Path::new(".git/worktrees"), Kind::Directory)?;
             }
@@ -203,6 +210,19 @@ impl Surveying<'_> {
             for (path, kind) in named_in(&config, self.root) {
                 self.control(&path, kind)?;
             }
+        }
+        Ok(())
+    }
+
+    /// `.git` as a file may only point to what the box does not show (gitrepository-layout(5)).
+    fn outside(&self, file: &Path) -> Result<(), Unprotectable> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Unprotectable::Unreadable(file.to_owned(), error))?;
+        let named = text.trim().strip_prefix("gitdir:").unwrap_or_default();
+        let place = self.root.join(named.trim());
+        let real = place.canonicalize().unwrap_or_else(|_| place.clone());
+        if below(self.root, &place).is_some() || real.starts_with(self.root) {
+            return Err(Unprotectable::Inside(file.to_owned()));
         }
         Ok(())
     }

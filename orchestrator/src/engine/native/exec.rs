@@ -1,10 +1,11 @@
 //! `ocs box-exec`: the last step, inside the box. It sets right what the way here left behind (signals, descriptors, limits),
 //! and becomes the agent. It runs under the agent's own system call filter, as the agent's user.
 //! Clauses: B5.
-use std::ffi::{CString, OsString};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -29,24 +30,28 @@ pub(crate) fn become_agent(command: &[OsString], processes: Option<u64>) -> Resu
         .thread_set_mask()
         .map_err(|error| fence(error.into()))?;
     let name = command.first().cloned().unwrap_or_default();
-    let arguments = command
-        .iter()
-        .map(|argument| CString::new(argument.as_bytes()));
-    let arguments = arguments
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| fence(error.into()))?;
-    let error = match arguments.first() {
-        None => Errno::ENOENT,
-        Some(program) => nix::unistd::execvp(program, &arguments)
-            .map_or_else(|error| error, |never| match never {}),
-    };
+    let error = replace_by(&name, command.get(1..).unwrap_or_default());
     // POSIX.1-2017, Shell Command Language 2.8.2.
-    let code = if error == Errno::ENOENT { 127 } else { 126 };
+    let code = if error.kind() == io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
     Err(Failure::new(
         Exit::Agent(code),
         name.to_string_lossy().escape_debug().to_string(),
     )
     .because(error))
+}
+
+/// Goes on as that program. The library does it, because it also gives SIGPIPE back, which every Rust program ignores: an
+/// agent that ignored it would have pipelines that never end (`yes | head`).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "starts nothing beside itself: it becomes the agent"
+)]
+fn replace_by(name: &OsStr, arguments: &[OsString]) -> io::Error {
+    Command::new(name).args(arguments).exec()
 }
 
 /// Nothing but 0, 1 and 2 goes on.
