@@ -19,7 +19,10 @@ RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs n
 TEST_PACKAGES := $(RUN_PACKAGES) bsdutils git iputils-ping netcat-openbsd openssh-client procps python3 \
 	python3-requests socat wget
 
-.PHONY: help run test build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+# The peers that are measured beside us, and the origin of all.
+BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
+
+.PHONY: help run test bench packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -34,6 +37,12 @@ test: packages-test toolchain agent ## format, lints, docs, unit, property, corp
 
 build: packages-build toolchain ## the three programs, released, into target/release
 	cargo build --release $(PRODUCT)
+
+bench: packages-bench toolchain ## ocs-proxy beside the kernel's own floor, Squid and tinyproxy; needs root
+	cargo build --release -p proxy -p bench
+	printf '127.0.0.1 localhost origin.test\n' >$(TARGET)/bench.hosts
+	$(SUDO) unshare --mount sh -c 'mount --bind $(abspath $(TARGET))/bench.hosts /etc/hosts && \
+	  exec $(abspath $(TARGET))/release/bench --binaries $(abspath $(TARGET))/release --raw $(abspath $(TARGET))/bench.jsonl $(BENCH)'
 
 check: fmt clippy doc ## format, lints and docs only
 
@@ -68,6 +77,9 @@ define want
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
 	fi
 endef
+
+packages-bench:
+	$(call want,$(BENCH_PACKAGES))
 
 packages-build:
 	$(call want,$(BUILD_PACKAGES))

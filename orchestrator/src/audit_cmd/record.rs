@@ -14,7 +14,7 @@ use super::lines;
 /// no event.
 ///
 /// # Errors
-/// There is no record, one cannot be read, or `take` failed.
+/// There is no record, one cannot be read or is none, or `take` failed.
 pub(crate) fn each(
     files: &[PathBuf],
     world: &World,
@@ -35,11 +35,18 @@ pub(super) fn each_line(
     let mut unread = Unread { lines: 0 };
     for place in lines::places(files, world)? {
         let mut lines = place.lines()?;
+        let (mut read, before) = (false, unread.lines);
         while let Some(line) = lines.next()? {
-            match Record::parse(line) {
-                Ok(record) => take(record, line)?,
-                Err(_) => unread.lines += 1,
+            if let Ok(record) = Record::parse(line) {
+                read = true;
+                take(record, line)?;
+            } else {
+                unread.lines += 1;
             }
+        }
+        if !read && unread.lines > before {
+            let message = format!("{} is no record: no line of it is an event", place.name());
+            return Err(Failure::usage(message));
         }
     }
     Ok(unread)

@@ -423,6 +423,21 @@ fn lines_that_are_none_are_skipped_counted_and_told() {
 }
 
 #[test]
+fn a_file_without_a_single_event_is_no_record() {
+    let place = place(&events());
+    std::fs::write(place.root.join("notes"), "one\ntwo\n").unwrap();
+    let file = place.root.join("notes").display().to_string();
+    let told = format!("ocs: {file} is no record: no line of it is an event\n");
+    for line in ["report notes", "report --json notes", "query notes"] {
+        assert_eq!(
+            place.types(line),
+            (64, String::new(), told.clone()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn what_is_hostile_in_a_record_is_escaped() {
     let place = place(&[request(
         1,

@@ -55,6 +55,9 @@ pub(crate) struct Survey {
 /// Why a place cannot be protected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unprotectable {
+    /// Git takes its config from a file that is the agent's to write, as all of the project is.
+    #[error("{} is a bare git repository, whose config the agent could change; run in a clone of it", .0.display())]
+    Bare(PathBuf),
     /// The other name would not be protected.
     #[error("{} has a second hard link, through which the agent could change it", .0.display())]
     HardLink(PathBuf),
@@ -190,6 +193,13 @@ impl Surveying<'_> {
     /// Further places that git on the host takes commands from.
     fn of_git(&mut self) -> Result<(), Unprotectable> {
         let found = self.look(Path::new(".git"))?;
+        // gitrepository-layout(5): what git takes for a repository where no `.git` is one.
+        if self.root.join("HEAD").is_file()
+            && self.root.join("objects").is_dir()
+            && self.root.join("refs").is_dir()
+        {
+            return Err(Unprotectable::Bare(self.root.to_owned()));
+        }
         if let Found::File = found {
             self.outside(&self.root.join(".git"))?;
         }

@@ -162,6 +162,29 @@ fn a_worktree_s_git_file_is_read_only() {
 }
 
 #[test]
+fn a_project_that_is_a_bare_repository_is_refused_and_what_only_looks_alike_is_not() {
+    let files = [
+        (CONFIG, "x"),
+        ("HEAD", "ref: refs/heads/main"),
+        ("objects/", ""),
+        ("refs/", ""),
+    ];
+    let error = Survey::of(project(&files).path(), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("is a bare git repository"), "{error}");
+    for missing in 1..files.len() {
+        let mut some = files.to_vec();
+        some.remove(missing);
+        assert!(
+            Survey::of(project(&some).path(), &[]).is_ok(),
+            "without {}",
+            files[missing].0
+        );
+    }
+}
+
+#[test]
 fn the_config_of_linked_worktrees_cannot_be_pointed_elsewhere() {
     let keep = project(&[
         (CONFIG, "x"),
