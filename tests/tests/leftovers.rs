@@ -120,7 +120,8 @@ for_each_user! {
         let ground = Ground::new(who)?;
         let project = ground.project()?;
         project.write("at-a-terminal.py", harness::terminal::DRIVER)?;
-        let words = ["python3", "at-a-terminal.py", "ready", r"\x03", "ocs", "run", "--", "sh", "-c", "touch ready; sleep 1234"];
+        // No child makes the file: a shell whose child ends in order while ^C comes takes it as handled, and goes on.
+        let words = ["python3", "at-a-terminal.py", "ready", r"\x03", "ocs", "run", "--", "sh", "-c", ": >ready; exec sleep 1234"];
         let finished = project.call(Call::new(&words))?;
         assert_eq!(finished.code(), 130, "{finished}");
         ground.assert_clean()
