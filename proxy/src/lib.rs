@@ -35,7 +35,6 @@ pub mod listener;
 pub mod live;
 mod message;
 mod metrics;
-#[allow(dead_code, reason = "packets.rs, its second user, comes next")]
 mod netlink;
 pub mod packets;
 mod pipes;
