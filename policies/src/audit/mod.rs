@@ -5,6 +5,7 @@
 
 mod chain;
 mod event;
+mod line;
 #[cfg(test)]
 pub(crate) mod sample;
 mod text;
@@ -17,6 +18,7 @@ pub use event::{
     CloseEvent, Decision, DnsEvent, Event, GapEvent, Lost, Outcome, PacketEvent, PolicyEvent,
     Process, RequestEvent, StartEvent, StopEvent,
 };
+pub use line::Record;
 pub use text::Text;
 pub use time::Timestamp;
-pub use verify::{BadLine, Fault, Record, Verified, Verifier};
+pub use verify::{BadLine, Fault, Verified, Verifier};

@@ -15,8 +15,8 @@ pub struct Timestamp {
 
 /// 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for a year.
 const LAST: u64 = 253_402_300_799_999;
-/// Length of the text form.
-const TEXT_LEN: usize = 24;
+/// The text form; a zero stands for any digit.
+const FORM: &str = "0000-00-00T00:00:00.000Z";
 
 impl Timestamp {
     /// From milliseconds since 1970; later than the year 9999 is its last moment.
@@ -36,20 +36,25 @@ impl Timestamp {
     /// Parses exactly the form that this type shows.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != TEXT_LEN || !text.is_ascii() {
+        // Whatever stands between the digits is compared, and the digits must be digits: nothing else has this form.
+        let mut marks = text.bytes().zip(FORM.bytes());
+        let fits = |(byte, form): (u8, u8)| match form {
+            b'0' => byte.is_ascii_digit(),
+            mark => byte == mark,
+        };
+        if text.len() != FORM.len() || !marks.all(fits) {
             return None;
         }
-        let number = |from: usize, to: usize| -> Option<u64> {
-            let digits = text.get(from..to)?;
-            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-            if plain { digits.parse().ok() } else { None }
-        };
-        let days = days_from_civil(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+        let date = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let days = days_from_civil(date.0, date.1, date.2)?;
         let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        // What does not come out as it went in was no day: the 31st of February.
+        if civil_from_days(days) != date || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
         let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
-        let time = Self::from_unix_millis(seconds * 1_000 + number(20, 23)?);
-        // What does not come out as it went in was not a time of ours: the 31st of February, hour 24, a missing `T`.
-        (time.to_string() == text).then_some(time)
+        Some(Self::from_unix_millis(seconds * 1_000 + number(20, 23)?))
     }
 }
 
@@ -169,6 +174,10 @@ mod tests {
             "2026-00-01T00:00:00.000Z",
             "2026-01-00T00:00:00.000Z",
             "2026-01-01T24:00:00.000Z",
+            "2026-01-01T00:60:00.000Z",
+            "2026-01-01T00:00:60.000Z",
+            "2026-01-32T00:00:00.000Z",
+            "2100-02-29T00:00:00.000Z",
             "1969-12-31T23:59:59.999Z",
             "+026-01-01T00:00:00.000Z",
             "2026-11-21T01:14:00.123Zx",

@@ -4,42 +4,16 @@
 //! whole lines are missing at its end: keep [`Verified::head`] elsewhere for that, and look at [`Verified::ended`].
 //! Clauses: R3.
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::chain::{DIGEST_CLOSE, DIGEST_OPEN, NO_PREV, VERSION, hex};
-use super::{Event, Timestamp};
+use super::chain::{DIGEST_CLOSE, DIGEST_OPEN, NO_PREV, hex};
+use super::line;
+use super::{Event, Record};
 
 /// The longest line that is read: far above any that is written (every text in it is bounded).
 const MAX_LINE: usize = 1 << 20;
 /// A digest with what stands around it.
 const DIGEST: usize = DIGEST_OPEN.len() + 64 + DIGEST_CLOSE.len();
-
-/// A line that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its number.
-    pub seq: u64,
-    /// When.
-    pub time: Timestamp,
-    /// Which sandbox.
-    pub sandbox: String,
-    /// Which run.
-    pub run: String,
-    /// What happened.
-    pub event: Event,
-}
-
-/// The fields that every line has.
-#[derive(Debug, Deserialize)]
-struct Common {
-    v: u64,
-    seq: u64,
-    prev: String,
-    time: Timestamp,
-    sandbox: String,
-    run: String,
-}
 
 /// The first bad line. Shown as `line 3: ...`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,43 +96,6 @@ impl Default for Verifier {
     }
 }
 
-impl Record {
-    /// Reads a line without its newline, and checks its form alone: not its digest, not its place in a chain.
-    ///
-    /// # Errors
-    /// [`Fault::Event`] for what is not an event of the record.
-    pub fn parse(line: &[u8]) -> Result<Self, Fault> {
-        parse(line).map(|(record, _)| record)
-    }
-}
-
-fn parse(line: &[u8]) -> Result<(Record, String), Fault> {
-    let unknown = |error: serde_json::Error| Fault::Event(error.to_string());
-    let common: Common = serde_json::from_slice(line).map_err(unknown)?;
-    if common.v != VERSION {
-        return Err(Fault::Event(format!("version {} is not known", common.v)));
-    }
-    let event: Event = serde_json::from_slice(line).map_err(unknown)?;
-    let Common {
-        v: _,
-        seq,
-        prev,
-        time,
-        sandbox,
-        run,
-    } = common;
-    Ok((
-        Record {
-            seq,
-            time,
-            sandbox,
-            run,
-            event,
-        },
-        prev,
-    ))
-}
-
 impl Verifier {
     /// A reader of a record that starts with line 1.
     #[must_use]
@@ -238,7 +175,7 @@ impl Verifier {
             return Err(Fault::Digest);
         }
         hash.update(tail);
-        let (record, prev) = parse(line)?;
+        let (record, prev) = line::parse(line)?;
         self.place(&record, &prev)?;
         self.prev = hex(&hash.finalize().into());
         self.seq = record.seq;
@@ -262,9 +199,10 @@ impl Verifier {
         } else if self.ended {
             return Err(Fault::AfterStop);
         }
-        let origin = (record.sandbox.clone(), record.run.clone());
-        if self.origin.get_or_insert_with(|| origin.clone()) != &origin {
-            return Err(Fault::Stranger);
+        match &self.origin {
+            None => self.origin = Some((record.sandbox.clone(), record.run.clone())),
+            Some((sandbox, run)) if *sandbox == record.sandbox && *run == record.run => {}
+            Some(_) => return Err(Fault::Stranger),
         }
         Ok(())
     }

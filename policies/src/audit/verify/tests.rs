@@ -1,4 +1,4 @@
-use super::super::sample;
+use super::super::{Timestamp, sample};
 use super::*;
 
 fn verify(record: &[u8]) -> Result<Verified, BadLine> {
