@@ -1,0 +1,323 @@
+//! Asks each of `llm-endpoints` for its models before a start, from the host's side, as `ocs-proxy` will reach it: directly.
+//! An answer is news for people and the list for the agent's provider section; it decides nothing and blocks no start.
+//! Not responsible for what may be reached: `policies` is. The question is put by the host's `curl`, which knows TLS and
+//! the host's certificates.
+#![allow(dead_code, reason = "the starts that ask are being built on it")]
+use std::fmt;
+use std::time::Duration;
+
+use policies::LlmEndpoint;
+
+use crate::console::{Console, Style, escaped};
+use crate::engine::spawn::{Call, SpawnError};
+
+/// Names that mean the host to an agent, and nothing to the host itself (docs/policy-file.md, `host-ports`).
+const HOST_NAMES: [&str; 3] = [
+    "docker.host",
+    "host.docker.internal",
+    "host.containers.internal",
+];
+/// How long a server may take to answer, all in all.
+const ANSWER_SECONDS: &str = "3";
+/// When curl itself is given up.
+const CURL_LIMIT: Duration = Duration::from_secs(5);
+/// A list of models is a few kilobytes.
+const ANSWER_MAX_BYTES: &str = "1048576";
+
+/// What one model server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probed {
+    /// The entry, as the agent writes it.
+    pub(crate) url: String,
+    /// Its answer.
+    pub(crate) answer: Answer,
+}
+
+/// An answer to `GET /v1/models`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It serves these, by their ids.
+    Models(Vec<String>),
+    /// It is there, and answers something else: it may want a key, or be no model server.
+    Other(String),
+    /// Nobody answered in time.
+    Silent(String),
+    /// Nobody asked, because something is missing here.
+    Unasked(String),
+}
+
+impl Probed {
+    /// The ids of its models, none where it gave none.
+    pub(crate) fn models(&self) -> &[String] {
+        match &self.answer {
+            Answer::Models(models) => models,
+            Answer::Other(_) | Answer::Silent(_) | Answer::Unasked(_) => &[],
+        }
+    }
+}
+
+impl fmt::Display for Probed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = &self.url;
+        match &self.answer {
+            Answer::Models(models) if models.is_empty() => write!(f, "{url} serves no model"),
+            Answer::Models(models) => write!(f, "{url} serves {}", models.join(", ")),
+            Answer::Other(what) => write!(f, "{url} answers, but {what}"),
+            Answer::Silent(why) => write!(f, "{url} does not answer: {why}"),
+            Answer::Unasked(why) => write!(f, "{url} was not asked: {why}"),
+        }
+    }
+}
+
+/// The base of an endpoint's interface, as the agent is to use it: the entry itself, `/v1` where it has no path.
+pub(crate) fn base_url(endpoint: &LlmEndpoint) -> String {
+    let (scheme, path) = (endpoint.scheme.code(), endpoint.path.trim_end_matches('/'));
+    let path = if path.is_empty() { "/v1" } else { path };
+    format!("{scheme}://{}{path}", endpoint.destination)
+}
+
+/// Asks every endpoint at once; takes no longer than the slowest may.
+pub(crate) fn probe(endpoints: &[LlmEndpoint]) -> Vec<Probed> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = endpoints
+            .iter()
+            .map(|endpoint| (endpoint, scope.spawn(|| ask(&question(endpoint)))))
+            .collect();
+        let answered = asked.into_iter().map(|(endpoint, asked)| Probed {
+            url: endpoint.to_string(),
+            answer: asked
+                .join()
+                .unwrap_or_else(|_| Answer::Unasked("asking failed".to_owned())),
+        });
+        answered.collect()
+    })
+}
+
+/// Tells people: a server with models in a line, every other one as a warning.
+pub(crate) fn show(probed: &[Probed], console: &mut Console<'_>) {
+    for probed in probed {
+        let text = escaped(&probed.to_string());
+        if probed.models().is_empty() {
+            let label = console.styled_note(Style::Warn, "warning:");
+            console.note(format_args!("{label} model server {text}"));
+        } else {
+            console.note(format_args!("model server {text}"));
+        }
+    }
+}
+
+/// The URL to ask from here.
+fn question(endpoint: &LlmEndpoint) -> String {
+    let base = base_url(endpoint);
+    let here = HOST_NAMES.iter().find_map(|name| {
+        let (scheme, rest) = base.split_once("://")?;
+        let rest = rest.strip_prefix(name)?;
+        rest.starts_with([':', '/'])
+            .then(|| format!("{scheme}://127.0.0.1{rest}"))
+    });
+    format!("{}/models", here.unwrap_or(base))
+}
+
+fn ask(url: &str) -> Answer {
+    // --disable first: whatever the user's own curlrc says is not for this question. No proxy: ocs-proxy takes none either.
+    let curl = Call::new("curl").arguments([
+        "--disable",
+        "--silent",
+        "--globoff",
+        "--noproxy",
+        "*",
+        "--proto",
+        "=http,https",
+        "--max-time",
+        ANSWER_SECONDS,
+        "--max-filesize",
+        ANSWER_MAX_BYTES,
+        "--header",
+        "Accept: application/json",
+        "--write-out",
+        "\n%{http_code}",
+        "--url",
+        url,
+    ]);
+    match curl.run(CURL_LIMIT) {
+        Ok(ended) => match ended.status.code() {
+            Some(0) => understood(&String::from_utf8_lossy(&ended.output)),
+            code => Answer::Silent(curl_says(code)),
+        },
+        Err(SpawnError::Start { .. }) => {
+            Answer::Unasked("there is no curl on this host".to_owned())
+        }
+        Err(error @ (SpawnError::Slow { .. } | SpawnError::Read { .. })) => {
+            Answer::Silent(error.to_string())
+        }
+    }
+}
+
+/// curl(1), "EXIT CODES".
+fn curl_says(code: Option<i32>) -> String {
+    match code {
+        Some(6) => "this host does not know the name".to_owned(),
+        Some(7) => "nothing listens there".to_owned(),
+        Some(28) => format!("nothing within {ANSWER_SECONDS} s"),
+        Some(35) => "no TLS there".to_owned(),
+        Some(52 | 56) => "it closed the connection".to_owned(),
+        Some(60) => "this host does not trust its certificate".to_owned(),
+        Some(63) => format!("its list is beyond {ANSWER_MAX_BYTES} bytes"),
+        Some(code) => format!("curl ended with {code}"),
+        None => "curl was killed".to_owned(),
+    }
+}
+
+/// `{"data": [{"id": ..}, ..]}`, and the status behind it on a line of its own.
+fn understood(output: &str) -> Answer {
+    let (body, status) = output.rsplit_once('\n').unwrap_or(("", output));
+    match status {
+        "200" => {}
+        "401" | "403" => return Answer::Other(format!("it wants a key (status {status})")),
+        status => return Answer::Other(format!("with status {status}")),
+    }
+    let list = serde_json::from_str::<serde_json::Value>(body).ok();
+    let list = list.as_ref().and_then(|list| list.get("data")?.as_array());
+    match list {
+        Some(models) => {
+            let id = |model: &serde_json::Value| Some(model.get("id")?.as_str()?.to_owned());
+            Answer::Models(models.iter().filter_map(id).collect())
+        }
+        None => Answer::Other("not with a list of models".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::console::tests::captured;
+
+    fn endpoints(urls: &[&str]) -> Vec<LlmEndpoint> {
+        let list: String = urls.iter().map(|url| format!("  - {url}\n")).collect();
+        let text = format!("sandbox-name: x\nllm-endpoints:\n{list}");
+        let source = policies::Source {
+            name: "x",
+            text: &text,
+        };
+        let (config, _) = policies::Config::parse(&source).unwrap();
+        config.llm_endpoints().to_vec()
+    }
+
+    /// Answers one request with `response`; gives the port, and the request's first line at the end.
+    fn server(response: &'static str) -> (u16, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream.write_all(response.as_bytes()).unwrap();
+            let head = String::from_utf8(head).unwrap();
+            head.lines().next().unwrap().to_owned()
+        });
+        (port, served)
+    }
+
+    #[test]
+    fn a_server_on_the_host_is_asked_for_its_models_by_the_agent_s_name_for_the_host() {
+        let (port, served) = server(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[{\"id\":\"a/b\"},{\"id\":\"c\"},{}]}",
+        );
+        let url = format!("http://docker.host:{port}/v1");
+        let probed = probe(&endpoints(&[&url]));
+        let models = vec!["a/b".to_owned(), "c".to_owned()];
+        assert_eq!(
+            probed,
+            [Probed {
+                url: url.clone(),
+                answer: Answer::Models(models.clone())
+            }]
+        );
+        assert_eq!(probed[0].models(), models);
+        assert_eq!(served.join().unwrap(), "GET /v1/models HTTP/1.1");
+        assert_eq!(probed[0].to_string(), format!("{url} serves a/b, c"));
+    }
+
+    #[test]
+    fn what_answers_otherwise_is_told_apart_from_what_does_not_answer() {
+        let (wants_key, key) = server("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+        let (no_list, page) = server("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html></html>");
+        let (moved, elsewhere) = server(
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        );
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = nobody.local_addr().unwrap().port();
+        drop(nobody);
+        let urls =
+            [wants_key, no_list, moved, closed].map(|port| format!("http://docker.host:{port}"));
+        let probed = probe(&endpoints(&urls.each_ref().map(String::as_str)));
+        let answers: Vec<Answer> = probed.into_iter().map(|probed| probed.answer).collect();
+        let other = |text: &str| Answer::Other(text.to_owned());
+        assert_eq!(
+            answers,
+            [
+                other("it wants a key (status 401)"),
+                other("not with a list of models"),
+                other("with status 302"),
+                Answer::Silent("nothing listens there".to_owned()),
+            ]
+        );
+        for served in [key, page, elsewhere] {
+            served.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_server_with_models_is_no_warning_and_its_names_cannot_draw() {
+        let probed = |answer| Probed {
+            url: "http://x/v1".to_owned(),
+            answer,
+        };
+        let all = [
+            probed(Answer::Models(vec!["\u{1b}[2J".to_owned()])),
+            probed(Answer::Models(Vec::new())),
+            probed(Answer::Silent("nothing listens there".to_owned())),
+        ];
+        let ((), out, err) = captured("", crate::world::Terminal::default(), |console| {
+            show(&all, console);
+        });
+        let expected = "model server http://x/v1 serves \\u{1b}[2J\n\
+            warning: model server http://x/v1 serves no model\n\
+            warning: model server http://x/v1 does not answer: nothing listens there\n";
+        assert_eq!((out.as_str(), err.as_str()), ("", expected));
+    }
+
+    #[test]
+    fn the_base_is_the_entry_and_v1_where_it_has_no_path() {
+        let urls = [
+            "http://10.0.0.13:8000/v1",
+            "http://docker.host:1234",
+            "https://models.example.org/openai/v1/",
+        ];
+        let endpoints = endpoints(&urls);
+        let bases: Vec<String> = endpoints.iter().map(base_url).collect();
+        assert_eq!(
+            bases,
+            [
+                "http://10.0.0.13:8000/v1",
+                "http://docker.host:1234/v1",
+                "https://models.example.org:443/openai/v1"
+            ]
+        );
+        let questions: Vec<String> = endpoints.iter().map(question).collect();
+        assert_eq!(
+            questions,
+            [
+                "http://10.0.0.13:8000/v1/models",
+                "http://127.0.0.1:1234/v1/models",
+                "https://models.example.org:443/openai/v1/models"
+            ]
+        );
+    }
+}
