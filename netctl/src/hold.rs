@@ -8,7 +8,7 @@
 //!
 //! Clauses: N9, N10, N11.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -21,8 +21,10 @@ use crate::spec::{Sealed, Spec, SpecError};
 
 mod connection;
 mod dial;
+mod leash;
 
 use connection::Connection;
+use leash::Leash;
 
 /// How the holder is to go about it.
 #[derive(Debug)]
@@ -47,8 +49,24 @@ pub enum Namespace {
 pub enum Peer {
     /// Standard input is the connection, and the spec its first message.
     Stdin,
-    /// The connection is the first that comes to this path; standard input is the spec.
-    Path(PathBuf),
+    /// The connection is the first that comes to a path; standard input begins with the spec.
+    Path {
+        /// Where the connection comes to.
+        path: PathBuf,
+        /// Whose it must be; the holder's own user's if not given.
+        uid: Option<u32>,
+        /// What ends the holder.
+        life: Life,
+    },
+}
+
+/// What ends a holder that waits at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// The end of the connection; standard input is the spec and nothing else.
+    Connection,
+    /// That, or the end of standard input, whose first line is the spec.
+    Stdin,
 }
 
 /// Why there is no fence.
@@ -139,14 +157,18 @@ pub fn run(
 ) -> Result<(), HoldError> {
     let starter = getppid();
     die_with_starter()?;
-    let (spec, inherited) = receive_spec(&options.peer, stdin)?;
+    let Received {
+        spec,
+        inherited,
+        leash,
+    } = receive_spec(&options.peer, stdin)?;
     let Spec::Sealed(sealed) = &spec else {
         return Err(HoldError::Shared);
     };
     let (sockets, ipv6) = fence(options.namespace, &spec, sealed)?;
     let listener = match &options.peer {
         Peer::Stdin => None,
-        Peer::Path(path) => Some(connection::listen(path)?),
+        Peer::Path { path, uid, .. } => Some(connection::listen(path, *uid)?),
     };
     kernel::give_up_all()?;
     // Again, since a change of credentials may clear it; and it may have come too late.
@@ -162,13 +184,15 @@ pub fn run(
         }
         (None, Some(listener)) => {
             ready(stdout, ipv6)?;
-            let connection = listener.accept()?;
+            let Some(connection) = listener.accept(leash.as_ref())? else {
+                return Ok(());
+            };
             connection.send_sockets(sockets)?;
             connection
         }
         (None, None) => return Err(HoldError::Orphaned),
     };
-    dial::serve(&connection, &sealed.published, ipv6)
+    dial::serve(&connection, leash.as_ref(), &sealed.published, ipv6)
 }
 
 /// The namespace with its rules, proven, and its sockets.
@@ -214,10 +238,14 @@ fn die_with_starter() -> Result<(), HoldError> {
     })
 }
 
-fn receive_spec(
-    peer: &Peer,
-    stdin: &(impl AsFd + ?Sized),
-) -> Result<(Spec, Option<Connection>), HoldError> {
+/// What came before the fence: the spec, and what the holder's life hangs on.
+struct Received {
+    spec: Spec,
+    inherited: Option<Connection>,
+    leash: Option<Leash>,
+}
+
+fn receive_spec(peer: &Peer, stdin: &(impl AsFd + ?Sized)) -> Result<Received, HoldError> {
     let stdin = stdin
         .as_fd()
         .try_clone_to_owned()
@@ -225,24 +253,24 @@ fn receive_spec(
             what: "take standard input",
             source,
         })?;
-    match peer {
-        Peer::Stdin => {
-            let connection = Connection::inherited(stdin)?;
-            let json = connection.receive()?.ok_or(HoldError::Orphaned)?;
-            Ok((Spec::parse(&json)?, Some(connection)))
-        }
-        Peer::Path(_) => {
-            let mut json = Vec::new();
-            let read = std::fs::File::from(stdin)
-                .take(connection::MESSAGE_MAX as u64)
-                .read_to_end(&mut json);
-            read.map_err(|source| HoldError::Connection {
-                what: "read the spec on standard input",
-                source,
-            })?;
-            Ok((Spec::parse(&json)?, None))
-        }
-    }
+    let Peer::Path { life, .. } = peer else {
+        let connection = Connection::inherited(stdin)?;
+        let json = connection.receive()?.ok_or(HoldError::Orphaned)?;
+        return Ok(Received {
+            spec: Spec::parse(&json)?,
+            inherited: Some(connection),
+            leash: None,
+        });
+    };
+    let (json, leash) = leash::spec(stdin, *life).map_err(|source| HoldError::Connection {
+        what: "read the spec on standard input",
+        source,
+    })?;
+    Ok(Received {
+        spec: Spec::parse(&json)?,
+        inherited: None,
+        leash,
+    })
 }
 
 fn ready(stdout: &mut dyn Write, ipv6: kernel::Ipv6) -> Result<(), HoldError> {

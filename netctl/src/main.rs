@@ -46,6 +46,12 @@ enum Command {
         /// Wait for the proxy at this path; else stdin is the connection, and the spec its first message.
         #[arg(long)]
         socket: Option<PathBuf>,
+        /// The spec is one line on stdin, and the end of stdin is the end: how a container's holder knows its starter.
+        #[arg(long, requires = "socket")]
+        attached: bool,
+        /// Whom to let connect at the path, in place of the own user.
+        #[arg(long, requires = "socket", value_name = "UID")]
+        peer_uid: Option<u32>,
     },
 }
 
@@ -88,7 +94,17 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Apply => live::apply(&read_spec()?),
         Command::Verify { json } => live::verify(&read_spec()?, json),
         Command::Clear => live::clear(),
-        Command::Hold { userns, socket } => live::hold(userns, socket),
+        Command::Hold {
+            userns,
+            socket,
+            attached,
+            peer_uid,
+        } => live::hold(&live::Held {
+            userns,
+            socket,
+            attached,
+            peer_uid,
+        }),
     }
 }
 
@@ -137,7 +153,7 @@ mod live {
     use std::path::PathBuf;
 
     use netctl::exit::Exit;
-    use netctl::hold::{self, Namespace, Options, Peer};
+    use netctl::hold::{self, Life, Namespace, Options, Peer};
     use netctl::kernel::{self, Difference};
     use netctl::spec::Spec;
 
@@ -171,14 +187,31 @@ mod live {
         Ok(Exit::Done)
     }
 
-    pub(super) fn hold(userns: bool, socket: Option<PathBuf>) -> anyhow::Result<Exit> {
+    /// How to hold, as typed.
+    pub(super) struct Held {
+        pub(super) userns: bool,
+        pub(super) socket: Option<PathBuf>,
+        pub(super) attached: bool,
+        pub(super) peer_uid: Option<u32>,
+    }
+
+    pub(super) fn hold(held: &Held) -> anyhow::Result<Exit> {
+        let path = |path: &PathBuf| Peer::Path {
+            path: path.clone(),
+            uid: held.peer_uid,
+            life: if held.attached {
+                Life::Stdin
+            } else {
+                Life::Connection
+            },
+        };
         let options = Options {
-            namespace: if userns {
+            namespace: if held.userns {
                 Namespace::Own
             } else {
                 Namespace::Inherited
             },
-            peer: socket.map_or(Peer::Stdin, Peer::Path),
+            peer: held.socket.as_ref().map_or(Peer::Stdin, path),
         };
         let mut stdout = io::stdout();
         match hold::run(&options, &io::stdin(), &mut stdout) {
@@ -212,7 +245,15 @@ mod live {
         missing()
     }
 
-    pub(super) fn hold(_: bool, _: Option<PathBuf>) -> anyhow::Result<Exit> {
+    #[expect(dead_code, reason = "what a build with a kernel reads")]
+    pub(super) struct Held {
+        pub(super) userns: bool,
+        pub(super) socket: Option<PathBuf>,
+        pub(super) attached: bool,
+        pub(super) peer_uid: Option<u32>,
+    }
+
+    pub(super) fn hold(_: &Held) -> anyhow::Result<Exit> {
         missing()
     }
 

@@ -349,6 +349,65 @@ fn at_a_path_it_waits_for_the_proxy_and_for_nobody_else() {
 }
 
 #[test]
+fn an_attached_holder_ends_with_its_stdin_before_the_proxy_came_and_after() {
+    for proxy_comes in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hold.sock");
+        let text = path.to_str().unwrap();
+        let arguments = ["hold", "--userns", "--attached", "--socket", text];
+        let (mut holder, mut stdin) = Holder::start_attached(&arguments, SEALED);
+        holder.ready();
+        writeln!(stdin, "what nobody asked for").unwrap();
+        let connection = proxy_comes.then(|| connect(text));
+        if let Some(connection) = &connection {
+            assert_eq!(sockets(receive(connection)).names(), NAMES);
+        }
+        assert_eq!(holder.child.try_wait().unwrap(), None);
+        drop(stdin);
+        assert!(holder.child.wait().unwrap().success());
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn an_attached_holder_without_a_whole_spec_holds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hold.sock");
+    let text = path.to_str().unwrap();
+    let mut holder = Holder::start_piped(&["hold", "--attached", "--socket", text], "{\"v\":1");
+    assert_eq!(holder.line()["kind"], "failed");
+    assert_eq!(holder.child.wait().unwrap().code(), Some(70));
+}
+
+#[test]
+fn at_a_path_another_user_than_the_one_named_gets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hold.sock");
+    let text = path.to_str().unwrap();
+    let ours = rustix::process::geteuid().as_raw();
+    let hold = |uid: u32| {
+        let uid = uid.to_string();
+        let arguments = ["hold", "--attached", "--socket", text, "--peer-uid", &uid];
+        Holder::start_attached(&[&["hold", "--userns"], &arguments[1..]].concat(), SEALED)
+    };
+    let (mut holder, stdin) = hold(ours + 1);
+    holder.ready();
+    let stranger = connect(text);
+    // Closed without a word, and the next one may still come.
+    assert_eq!(
+        rustix::net::recv(&stranger, &mut [0_u8; 1], rustix::net::RecvFlags::empty()),
+        Ok((0, 0))
+    );
+    assert!(path.exists());
+    drop(stdin);
+    assert!(holder.child.wait().unwrap().success());
+    let (mut holder, _stdin) = hold(ours);
+    holder.ready();
+    assert_eq!(sockets(receive(&connect(text))).names(), NAMES);
+    assert!(holder.child.wait().unwrap().success());
+}
+
+#[test]
 fn a_path_that_is_taken_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hold.sock");

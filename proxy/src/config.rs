@@ -56,6 +56,25 @@ pub struct Arguments {
         conflicts_with = "listen"
     )]
     pub publish: Vec<Published>,
+    /// In a container: the sockets come over this path, and the end of standard input is the end
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "sandboxed",
+        conflicts_with = "listen"
+    )]
+    pub sockets: Option<PathBuf>,
+    /// In a container: published ports listen on its address, and only its default gateway may connect
+    #[arg(long, requires = "sockets")]
+    pub behind_gateway: bool,
+    /// In a container: the host's addresses are those that this name has in /etc/hosts
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "sockets",
+        conflicts_with = "host_address"
+    )]
+    pub host_in_hosts: Option<String>,
     /// As a part of ocs: the sockets come over standard input, one JSON line on standard output says that all of
     /// them are served, and the end of either the parent or that connection is the end (docs/architecture.md)
     #[arg(long, conflicts_with = "listen")]
@@ -114,6 +133,10 @@ mod tests {
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 extra",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --publish 4096",
             "ocs-proxy --policy p --audit a --sandboxed --publish 0.0.0.0:80:80",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --sockets s",
+            "ocs-proxy --policy p --audit a --sandboxed --behind-gateway",
+            "ocs-proxy --policy p --audit a --sandboxed --host-in-hosts docker.host",
+            "ocs-proxy --policy p --audit a --sandboxed --sockets s --host-in-hosts h --host-address ::1",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -30,7 +30,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if asked && told { 0 } else { USAGE });
         }
     };
-    if arguments.sandboxed && !tied_to_parent() {
+    // In a container nobody is the parent: there the end of standard input says that the starter is gone.
+    if arguments.sandboxed && arguments.sockets.is_none() && !tied_to_parent() {
         report::tell("the parent process is gone, or the kernel cannot tell when it goes");
         return ExitCode::from(NOT_STARTED);
     }

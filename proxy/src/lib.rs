@@ -15,6 +15,7 @@ mod classify;
 mod client_hello;
 pub mod config;
 mod connect;
+mod container;
 mod dial;
 pub mod dial_in;
 pub mod dns_serve;

@@ -2,7 +2,7 @@
 //!
 //! A port of the host's loopback leads to one port of the namespace's loopback, over the channel to `ocs-netctl`, which
 //! connects to published ports only. What comes in this way takes a slot like any client; nothing gets out by it but
-//! answers.
+//! answers. In a container it is the engine that listens on the host's loopback, and its gateway that connects here.
 //!
 //! Not here: asking `ocs-netctl` (`dial_in`).
 //!
@@ -49,20 +49,46 @@ impl FromStr for Published {
 }
 
 impl Published {
-    /// Listens on the host's side: its loopback, and nothing else.
+    /// Listens for those who may come.
     ///
     /// # Errors
     /// The port is taken, or is not ours to take.
-    pub fn listen(self) -> io::Result<std::net::TcpListener> {
-        let listener =
-            std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, self.host.get())))?;
+    pub fn listen(self, callers: Callers) -> io::Result<std::net::TcpListener> {
+        let address = match callers {
+            Callers::Loopback => Ipv4Addr::LOCALHOST,
+            Callers::Gateway(_) => Ipv4Addr::UNSPECIFIED,
+        };
+        let listener = std::net::TcpListener::bind(SocketAddr::from((address, self.host.get())))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
 }
 
+/// Who may connect to published ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// A container's default gateway, by which the engine leads the host's loopback here; no neighbour is it.
+    Gateway(Ipv4Addr),
+    /// The host's own processes: the listener is on its loopback, and nobody else can.
+    Loopback,
+}
+
+impl Callers {
+    fn admit(self, peer: SocketAddr) -> bool {
+        match self {
+            Self::Gateway(gateway) => peer.ip() == gateway || peer.ip().is_loopback(),
+            Self::Loopback => true,
+        }
+    }
+}
+
 /// Leads connections to `inside` until the proxy drains.
-pub async fn serve(listener: TcpListener, inside: Port, dial_in: Arc<DialIn>, app: Arc<App>) {
+pub async fn serve(
+    listener: TcpListener,
+    (inside, callers): (Port, Callers),
+    dial_in: Arc<DialIn>,
+    app: Arc<App>,
+) {
     let mut draining = pin!(app.live.reached(Phase::Draining));
     loop {
         let accepted = tokio::select! {
@@ -71,7 +97,11 @@ pub async fn serve(listener: TcpListener, inside: Port, dial_in: Arc<DialIn>, ap
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((client, _)) => admit(client, inside, &dial_in, &app),
+            Ok((client, peer)) if callers.admit(peer) => admit(client, inside, &dial_in, &app),
+            Ok((client, peer)) => {
+                tracing::warn!(%peer, "a neighbour may not use a published port");
+                client.set_zero_linger().ok();
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
@@ -129,6 +159,16 @@ mod tests {
     fn a_port_is_published_under_its_own_number_or_another() {
         assert_eq!(parsed("4096"), Some((4096, 4096)));
         assert_eq!(parsed("4100:4096"), Some((4100, 4096)));
+    }
+
+    #[test]
+    fn behind_a_gateway_nobody_else_is_let_in() {
+        let callers = Callers::Gateway(Ipv4Addr::new(192, 0, 2, 1));
+        let admits = |peer: &str| callers.admit(peer.parse().unwrap());
+        assert!(admits("192.0.2.1:40000") && admits("127.0.0.1:40000"));
+        for neighbour in ["192.0.2.2:40000", "192.0.2.0:1", "[::ffff:192.0.2.1]:1"] {
+            assert!(!admits(neighbour), "{neighbour}");
+        }
     }
 
     #[test]

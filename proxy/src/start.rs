@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::admin;
 use crate::app::App;
 use crate::config::Arguments;
+use crate::container::{self, Leash};
 use crate::dial_in::DialIn;
 use crate::inside;
 use crate::limits::Limits;
@@ -30,7 +31,7 @@ use crate::listener::{self, Door};
 use crate::live::{Live, Phase};
 use crate::policy_store::{self, LoadError, Loaded, PolicySource, Reload, Seen};
 use crate::process::Processes;
-use crate::publish::{self, Published};
+use crate::publish::{self, Callers};
 use crate::record_file;
 use crate::report;
 use crate::resolve::{Files, Resolver, Servers};
@@ -80,6 +81,9 @@ pub enum Failure {
         /// The system's word.
         error: io::Error,
     },
+    /// What the engine of a container tells is not there.
+    #[error("{0}")]
+    Container(#[from] container::Untold),
     /// The sandbox's sockets did not come.
     #[error("{0}")]
     Sockets(#[from] SocketsError),
@@ -100,6 +104,7 @@ impl Failure {
             | Self::Record { .. }
             | Self::Unrecorded(_)
             | Self::Admin { .. }
+            | Self::Container(_)
             | Self::Listen { .. }
             | Self::Sockets(_)
             | Self::System(_) => 70,
@@ -112,11 +117,15 @@ impl Failure {
 /// # Errors
 /// [`Failure`]: nothing was served.
 pub async fn run(arguments: Arguments) -> Result<Ended, Failure> {
+    let host_addresses = match &arguments.host_in_hosts {
+        Some(name) => container::host_addresses(name)?,
+        None => arguments.host_address.clone(),
+    };
     let source = Arc::new(PolicySource {
         path: arguments.policy.clone(),
         name: name(&arguments),
         mode: arguments.mode,
-        host_addresses: arguments.host_address.clone(),
+        host_addresses,
     });
     let loaded = source.load()?;
     for warning in &loaded.warnings {
@@ -150,12 +159,18 @@ pub async fn run(arguments: Arguments) -> Result<Ended, Failure> {
         None => None,
     };
     if let Some(dial_in) = &gone {
-        publish(&app, dial_in, &arguments.publish)?;
+        publish(&app, dial_in, &arguments)?;
     }
+    let leash = match arguments.sockets {
+        Some(_) => Some(Leash::on_stdin()?),
+        None => None,
+    };
     if arguments.sandboxed {
         report::ready(app.live.policy().generation().0)?;
     }
-    signals.served(&app, &reload, gone.as_deref()).await;
+    signals
+        .served(&app, &reload, gone.as_deref(), leash.as_ref())
+        .await;
     // What was counted and not yet told belongs before the last line.
     timeout(LAST_WORDS, reports.join_all()).await.ok();
     Ok(Ended(app))
@@ -274,6 +289,11 @@ fn name(arguments: &Arguments) -> String {
 
 /// The sockets to serve, and the connection that they came over.
 fn received(arguments: &Arguments) -> Result<(Passed, Option<OwnedFd>), Failure> {
+    if let Some(path) = &arguments.sockets {
+        let channel = container::connect(path)?;
+        let passed = sockets::receive(channel.as_fd())?;
+        return Ok((passed, Some(channel)));
+    }
     if arguments.sandboxed {
         let stdin = io::stdin();
         let passed = sockets::receive(stdin.as_fd())?;
@@ -302,9 +322,14 @@ fn serve(app: &Arc<App>, mut passed: Passed, own_name: &str) -> Result<JoinSet<(
 }
 
 /// Published ports lead inward as long as the connection to `ocs-netctl` stands.
-fn publish(app: &Arc<App>, dial_in: &Arc<DialIn>, published: &[Published]) -> Result<(), Failure> {
-    for port in published {
-        let listener = port.listen().map_err(|error| Failure::Listen {
+fn publish(app: &Arc<App>, dial_in: &Arc<DialIn>, arguments: &Arguments) -> Result<(), Failure> {
+    let callers = if arguments.behind_gateway {
+        Callers::Gateway(container::gateway()?)
+    } else {
+        Callers::Loopback
+    };
+    for port in &arguments.publish {
+        let listener = port.listen(callers).map_err(|error| Failure::Listen {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port.host.get())),
             error,
         })?;
@@ -312,7 +337,7 @@ fn publish(app: &Arc<App>, dial_in: &Arc<DialIn>, published: &[Published]) -> Re
         let (dial_in, app) = (Arc::clone(dial_in), Arc::clone(app));
         drop(tokio::spawn(publish::serve(
             listener,
-            port.inside,
+            (port.inside, callers),
             dial_in,
             app,
         )));
@@ -394,7 +419,19 @@ impl Signals {
     }
 
     /// Serves until a signal says to end, or the sandbox is gone; then drains, and cuts what is left.
-    async fn served(mut self, app: &App, reload: &Notify, channel: Option<&DialIn>) {
+    async fn served(
+        mut self,
+        app: &App,
+        reload: &Notify,
+        channel: Option<&DialIn>,
+        leash: Option<&Leash>,
+    ) {
+        let mut let_go = pin!(async {
+            match leash {
+                Some(leash) => leash.let_go().await,
+                None => std::future::pending().await,
+            }
+        });
         let mut gone = pin!(async {
             match channel {
                 Some(channel) => channel.run().await,
@@ -408,6 +445,7 @@ impl Signals {
                     Asked::Reload => reload.notify_one(),
                 },
                 () = &mut gone => break,
+                () = &mut let_go => break,
             }
         }
         app.live.enter(Phase::Draining);

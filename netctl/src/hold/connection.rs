@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
@@ -14,6 +15,7 @@ use rustix::net::{
     SocketFlags, SocketType, sockopt,
 };
 
+use super::leash::Leash;
 use super::{HoldError, Sockets, sockets_message};
 use crate::protocol::Reply;
 
@@ -118,10 +120,14 @@ fn failed(what: &'static str, errno: Errno) -> HoldError {
 pub(super) struct Listener {
     socket: OwnedFd,
     path: PathBuf,
+    /// Who may connect, where that is not the owner alone.
+    peer: Option<u32>,
 }
 
-/// Waits at `path`, where nothing may be yet; only the same user may connect (mode 0600).
-pub(super) fn listen(path: &Path) -> Result<Listener, HoldError> {
+/// Waits at `path`, where nothing may be yet. Only the same user may connect (mode 0600), or `peer`: then the path is open to
+/// all, and the kernel is asked who came.
+pub(super) fn listen(path: &Path, peer: Option<u32>) -> Result<Listener, HoldError> {
+    let mask = if peer.is_some() { 0o111 } else { 0o177 };
     let listen = || -> rustix::io::Result<OwnedFd> {
         let address = SocketAddrUnix::new(path)?;
         let socket = rustix::net::socket_with(
@@ -130,7 +136,7 @@ pub(super) fn listen(path: &Path) -> Result<Listener, HoldError> {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let before = rustix::process::umask(Mode::from_raw_mode(mask));
         let bound = rustix::net::bind(&socket, &address);
         rustix::process::umask(before);
         bound?;
@@ -142,19 +148,40 @@ pub(super) fn listen(path: &Path) -> Result<Listener, HoldError> {
     Ok(Listener {
         socket,
         path: path.to_owned(),
+        peer,
     })
 }
 
 impl Listener {
-    /// The first who comes; the path goes then, and nobody else can.
-    pub(super) fn accept(self) -> Result<Connection, HoldError> {
+    /// The first who comes, and may; the path goes then, and nobody else can. Nothing, if the starter goes before.
+    pub(super) fn accept(self, leash: Option<&Leash>) -> Result<Option<Connection>, HoldError> {
         loop {
+            let mut waiting = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            waiting.extend(leash.map(|leash| PollFd::new(leash, PollFlags::IN)));
+            match poll(&mut waiting, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("wait for the proxy", errno)),
+            }
+            let mut ready = waiting.iter().map(|waiting| !waiting.revents().is_empty());
+            let (came, ended) = (ready.next(), ready.next());
+            if ended == Some(true) && leash.is_some_and(Leash::let_go) {
+                return Ok(None);
+            }
+            if came != Some(true) {
+                continue;
+            }
             match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => return Err(failed("accept the proxy's connection", errno)),
-                Ok(fd) => return Ok(Connection(fd)),
+                Ok(fd) if self.may(&fd) => return Ok(Some(Connection(fd))),
+                Ok(stranger) => drop(stranger),
             }
         }
+    }
+
+    fn may(&self, came: &OwnedFd) -> bool {
+        let is = |uid| sockopt::socket_peercred(came).is_ok_and(|peer| peer.uid.as_raw() == uid);
+        self.peer.is_none_or(is)
     }
 }
 

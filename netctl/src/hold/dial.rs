@@ -19,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::HoldError;
 use super::connection::Connection;
+use super::leash::Leash;
 use crate::kernel::Ipv6;
 use crate::protocol::{Ask, Reply, VERSION};
 use crate::spec::Port;
@@ -28,15 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Dials under way at once; past it the answer is a refusal.
 const PENDING_MAX: usize = 128;
 
-/// Serves dials until the peer goes.
+/// Serves dials until the peer goes, or the starter.
 pub(super) fn serve(
     connection: &Connection,
+    leash: Option<&Leash>,
     published: &BTreeSet<Port>,
     ipv6: Ipv6,
 ) -> Result<(), HoldError> {
     let mut pending: Vec<Dial> = Vec::new();
     loop {
-        let ready = wait(connection, &pending)?;
+        let ready = wait(connection, leash, &pending)?;
+        if ready.leash && leash.is_some_and(Leash::let_go) {
+            return Ok(());
+        }
         if ready.connection {
             let Some(message) = connection.receive()? else {
                 return Ok(());
@@ -65,11 +70,16 @@ struct Dial {
 /// What can go on.
 struct Ready {
     connection: bool,
+    leash: bool,
     /// Ids of dials that ended, well or not.
     dials: Vec<u64>,
 }
 
-fn wait(connection: &Connection, pending: &[Dial]) -> Result<Ready, HoldError> {
+fn wait(
+    connection: &Connection,
+    leash: Option<&Leash>,
+    pending: &[Dial],
+) -> Result<Ready, HoldError> {
     let now = Instant::now();
     let first = pending
         .iter()
@@ -77,6 +87,7 @@ fn wait(connection: &Connection, pending: &[Dial]) -> Result<Ready, HoldError> {
         .min();
     let timeout = first.and_then(|wait| Timespec::try_from(wait).ok());
     let mut watched = vec![PollFd::new(connection, PollFlags::IN)];
+    watched.extend(leash.map(|leash| PollFd::new(leash, PollFlags::IN)));
     watched.extend(
         pending
             .iter()
@@ -94,6 +105,7 @@ fn wait(connection: &Connection, pending: &[Dial]) -> Result<Ready, HoldError> {
     let mut ready = watched.iter().map(|watched| !watched.revents().is_empty());
     Ok(Ready {
         connection: ready.next().unwrap_or_default(),
+        leash: leash.and_then(|_| ready.next()).unwrap_or_default(),
         dials: pending
             .iter()
             .zip(ready)

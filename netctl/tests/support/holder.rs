@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
@@ -60,6 +60,14 @@ impl Holder {
             .write_all(spec.as_bytes())
             .unwrap();
         holder
+    }
+
+    /// The spec comes as the first line of a pipe, which is given too: its end is the starter's.
+    pub(crate) fn start_attached(arguments: &[&str], spec: &str) -> (Self, ChildStdin) {
+        let mut holder = Self::spawn(PROGRAM, arguments, Stdio::piped(), None);
+        let mut stdin = holder.child.stdin.take().unwrap();
+        writeln!(stdin, "{}", spec.replace('\n', "")).unwrap();
+        (holder, stdin)
     }
 
     fn spawn(program: &str, arguments: &[&str], stdin: Stdio, connection: Option<OwnedFd>) -> Self {
