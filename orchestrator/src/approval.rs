@@ -17,7 +17,7 @@ use crate::diff;
 use crate::exit::{Exit, Failure};
 use crate::git_config;
 use crate::project::{HOOK_FILE, Project, private_dir};
-use crate::world::World;
+use crate::world::{Terminal, World};
 
 /// How the control files stand to what was approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,12 +225,14 @@ impl Snapshot {
 }
 
 /// Settles the control files before a start: approved ones pass; the first use is trusted, with a note, unless a hook would
-/// run; a change is shown and asked about. With nobody to ask, what would be asked is refused.
+/// run; a change is shown and asked about. With nobody to ask at `terminal`, what
+/// would be asked is refused.
 ///
 /// # Errors
 /// Not approved, or not readable for what they are (exit 64, with the next command to type).
 pub fn settle(
     project: &Project,
+    terminal: Terminal,
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Snapshot, Failure> {
@@ -259,7 +261,7 @@ pub fn settle(
             "approve them and go on?"
         }
     };
-    if !console.terminal().stdin {
+    if !terminal.stdin {
         let fingerprint = snapshot.fingerprint();
         return Err(Failure::usage(
             "the control files are not approved, and there is nobody to ask",

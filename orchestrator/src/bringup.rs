@@ -4,6 +4,8 @@
 //! Each step that fails ends everything that was begun, and gives the first error with what went wrong after it.
 //! Not responsible for how any step is done (`engine`), or for what was to be probed (`probe`).
 //! Clauses: U1, U2, U3.
+use std::os::fd::{AsFd, OwnedFd};
+
 use crate::engine::{Ending, Engine, EngineError, ReadBack};
 use crate::probe::{Proven, Unproven};
 use crate::teardown;
@@ -99,9 +101,10 @@ impl<E: Engine> Sandbox<E, Guarded> {
 }
 
 impl<E: Engine> Sandbox<E, Running> {
-    /// Stays until the end, then takes everything down, whichever way it ended.
-    pub fn attend(mut self) -> Ended<E> {
-        let ending = self.engine.attend(&mut self.parts);
+    /// Stays until the end, then takes everything down, whichever way it ended. `until` is the wish to end it.
+    pub fn attend(mut self, until: Option<&OwnedFd>) -> Ended<E> {
+        let until = until.map(AsFd::as_fd);
+        let ending = self.engine.attend(&mut self.parts, until);
         let left = teardown::all(&mut self.engine, self.parts);
         Ended {
             ending,

@@ -26,6 +26,7 @@ pub mod world;
 mod audit_cmd;
 mod doctor;
 mod init;
+mod launch;
 mod llm;
 mod policy_cmd;
 mod run;

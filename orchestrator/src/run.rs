@@ -1,23 +1,14 @@
-//! `ocs run`: any command behind the fence. Settles what must be settled before a start, makes the engine's setup, brings
-//! it up by the typestates, and says at the end what was refused.
-//!
-//! Nothing is started before the config is read whole, the control files are approved, and every program of ours is found.
-//! Clauses: U1, U2, U3, P8, P9.
-mod prepare;
-
-use policies::Mode;
-
-use crate::bringup::{BringUpError, Cause, Ended, Sandbox};
+//! `ocs run`: any command behind the fence, and at the end what was refused. How it comes up is `launch`'s affair.
+//! Clauses: U1, U2, U3, P8.
 use crate::cli::{BoxEnterArgs, BoxExecArgs, BoxMendArgs, RunArgs};
-use crate::console::{Console, Style, escaped};
+use crate::console::Console;
 use crate::engine::native::enter::Descriptors;
-use crate::engine::native::{Native, enter, exec};
-use crate::engine::{Ending, EngineError};
+use crate::engine::native::{enter, exec};
 use crate::exit::{Exit, Failure};
+use crate::launch::{self, Order, warn};
 use crate::project::Project;
 use crate::summary::Summary;
 use crate::world::World;
-use prepare::{Prepared, SummingUp};
 
 /// Runs `args.command` behind the fence.
 ///
@@ -29,120 +20,25 @@ pub(crate) fn run(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let project = Project::find(args.config.as_deref(), world)?;
-    let (config, warnings) = project.config()?;
-    for policies::Warning(warning) in &warnings {
-        warn(&warning.to_string(), console);
-    }
-    let mode = args.mode.map_or(config.mode(), Mode::from);
-    if mode == Mode::Observe {
-        watched(args, world, console)?;
-    }
-    let Prepared { setup, summing_up } =
-        prepare::all(args, mode, &project, &config, world, console)?;
-    let sandbox = Sandbox::seal(Native::new(setup))
-        .and_then(Sandbox::guard)
-        .and_then(Sandbox::run);
-    let ended = match sandbox {
-        Ok(running) => running.attend(),
-        Err(error) => return Err(unstarted(&error, console)),
+    let config = launch::config(&project, console)?;
+    let order = Order {
+        engine: args.engine,
+        mode: args.mode.map(Into::into),
+        allow_observe: args.allow_observe,
+        ..Order::of(args.command.clone())
     };
-    Ok(sum_up(ended, &summing_up, args, world, console))
-}
-
-/// `observe` lets everything public pass: never quietly, and never with nobody there, unless that was asked for.
-fn watched(args: &RunArgs, world: &World, console: &mut Console<'_>) -> Result<(), Failure> {
-    if !args.allow_observe && !world.terminal.stdin {
-        let message = "network-mode `observe` lets every public destination pass, and nobody is watching: stdin is no terminal";
-        return Err(Failure::usage(message).next("ocs run --allow-observe, or --mode filtered"));
-    }
-    for line in [
-        "=====================================================================",
-        "OBSERVE: THE FENCE IS OPEN. Every public destination passes, and is",
-        "recorded. Only the denylist and private addresses are still refused.",
-        "=====================================================================",
-    ] {
-        let line = console.styled_note(Style::Bad, line);
-        console.note(line);
-    }
-    Ok(())
-}
-
-fn unstarted(error: &BringUpError, console: &mut Console<'_>) -> Failure {
-    left(&error.left, console);
-    match &error.cause {
-        Cause::Engine(cause) => {
-            let failure = Failure::of(cause.exit(), cause);
-            match cause.exit() {
-                Exit::Fence | Exit::Missing => failure.next("ocs doctor"),
-                Exit::Ok | Exit::No | Exit::Usage | Exit::Timeout | Exit::Agent(_) => failure,
-            }
-        }
-        Cause::Unproven(cause) => Failure::of(Exit::Fence, cause).next("ocs doctor"),
-    }
-}
-
-fn left(errors: &[EngineError], console: &mut Console<'_>) {
-    for error in errors {
-        warn(&Failure::of(Exit::No, error).to_string(), console);
-    }
-}
-
-fn warn(text: &str, console: &mut Console<'_>) {
-    let label = console.styled_note(Style::Warn, "warning:");
-    for line in text.lines() {
-        console.note(format_args!("{label} {}", escaped(line)));
-    }
-}
-
-/// Says how it ended and what was refused; gives the code to end with.
-fn sum_up(
-    ended: Ended<Native>,
-    summing_up: &SummingUp,
-    args: &RunArgs,
-    world: &World,
-    console: &mut Console<'_>,
-) -> Exit {
-    let Ended {
-        ending,
-        left: not_ended,
-        engine,
-    } = ended;
-    let failed = |why: String| Failure::new(Exit::Fence, why);
-    let (exit, failure) = match ending {
-        Ok(Ending::Agent(code)) => (Exit::Agent(code), None),
-        Ok(Ending::Fence { part }) => (
-            Exit::Fence,
-            Some(failed(format!(
-                "{part}; the agent was killed, and nothing got out after that"
-            ))),
-        ),
-        Err(error) => (Exit::Fence, Some(Failure::of(Exit::Fence, &error))),
-    };
-    if let Some(failure) = failure {
-        let label = console.styled_note(Style::Bad, "ocs:");
-        console.note(format_args!("{label} {failure}"));
-    }
-    left(&not_ended, console);
-    let mut notes = engine.notes;
-    notes.extend(
-        engine
-            .removed
-            .iter()
-            .map(|path| format!("{} was made by the agent, and is removed", path.display())),
-    );
-    match summing_up.read(engine.record_from) {
-        Ok(summary) => show(
-            &summary.of_run(&summing_up.run, exit.code(), notes),
-            args,
-            world,
-            console,
-        ),
+    let prepared = launch::prepare(order, &project, &config, world, console)?;
+    launch::warn_of_skipped(&prepared.skipped, console);
+    let ended = prepared.bring_up(console)?.attend(None);
+    ended.tell(console);
+    match &ended.summary {
+        Ok(summary) => show(summary, args, world, console),
         Err(error) => warn(
-            &format!("read {}: {error}", summing_up.record.display()),
+            &format!("read {}: {error}", ended.facts.record.display()),
             console,
         ),
     }
-    exit
+    Ok(ended.exit)
 }
 
 fn show(summary: &Summary, args: &RunArgs, world: &World, console: &mut Console<'_>) {

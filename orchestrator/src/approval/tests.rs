@@ -52,7 +52,7 @@ fn settled(keep: &tempfile::TempDir, typed: Option<&str>) -> (Result<(), Failure
     let project = again(keep);
     let world = World::of(project.root(), &keep.path().join("home"), vec![]);
     let (end, out, err) = captured(typed.unwrap_or_default(), terminal, |console| {
-        settle(&project, &world, console).map(drop)
+        settle(&project, console.terminal(), &world, console).map(drop)
     });
     assert_eq!(out, "", "stdout belongs to the command in the box");
     (end, err)

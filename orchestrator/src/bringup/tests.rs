@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use super::*;
@@ -45,7 +46,11 @@ impl Engine for Fake {
         self.step("open", parts)
     }
 
-    fn attend(&mut self, parts: &mut Self::Parts) -> Result<Ending, EngineError> {
+    fn attend(
+        &mut self,
+        parts: &mut Self::Parts,
+        _: Option<BorrowedFd<'_>>,
+    ) -> Result<Ending, EngineError> {
         self.step("attend", parts).map(|()| Ending::Agent(7))
     }
 
@@ -72,7 +77,7 @@ fn life(
     let running = Sandbox::seal(engine)
         .and_then(Sandbox::guard)
         .and_then(Sandbox::run);
-    let (ending, left) = match running.map(Sandbox::attend) {
+    let (ending, left) = match running.map(|running| running.attend(None)) {
         Ok(ended) => (ended.ending.map_err(|error| error.to_string()), ended.left),
         Err(error) => (Err(error.cause.to_string()), error.left),
     };

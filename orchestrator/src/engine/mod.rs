@@ -4,6 +4,8 @@
 //! Every step may be asked of parts that are only half there; `end` undoes however much there is.
 //! Clauses: U1, U2, U3.
 use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use crate::exit::Exit;
 use crate::probe::{Finding, Proven};
@@ -47,14 +49,35 @@ pub trait Engine {
     /// Whatever waited for the word is gone.
     fn open(&mut self, parts: &mut Self::Parts, proven: &Proven) -> Result<(), EngineError>;
 
-    /// Waits until the agent ends or a part of the fence does; signals and the terminal pass through meanwhile.
+    /// Waits until the agent ends or a part of the fence does; signals and the terminal pass through meanwhile. When
+    /// `until` becomes readable or its other end is closed, the agent is asked to end, and killed where it does not.
     ///
     /// # Errors
     /// It cannot be attended any longer; the agent must be ended.
-    fn attend(&mut self, parts: &mut Self::Parts) -> Result<Ending, EngineError>;
+    fn attend(
+        &mut self,
+        parts: &mut Self::Parts,
+        until: Option<BorrowedFd<'_>>,
+    ) -> Result<Ending, EngineError>;
 
     /// Ends and removes everything, in reverse order, and goes on past what fails.
     fn end(&mut self, parts: Self::Parts) -> Vec<EngineError>;
+
+    /// What there is to tell when all is over.
+    fn told(&mut self) -> Told {
+        Told::default()
+    }
+}
+
+/// What an engine has to tell of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What a person should know at the end.
+    pub notes: Vec<String>,
+    /// Files that an agent made where nothing may be; they are gone.
+    pub removed: Vec<PathBuf>,
+    /// How long the record was when the agent started: what stands before is bring-up's.
+    pub record_from: u64,
 }
 
 /// The rules in the kernel were read back and equal the plan. Only an engine's `seal` has one to give.
@@ -69,6 +92,8 @@ pub struct ReadBack {
 pub enum Ending {
     /// The agent ended with this code; 128 and the signal where one ended it.
     Agent(u8),
+    /// The same, after it was asked to because `until` said so.
+    Asked(u8),
     /// A part of the fence died first, and the agent was killed.
     Fence {
         /// Which part, and how it died.

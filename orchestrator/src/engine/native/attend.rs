@@ -1,7 +1,7 @@
 //! From the agent's start to its end: signals and stops pass through, the fence's parts and the project's protected names
 //! are watched, and whatever ends first decides.
 //! Clauses: U2, B2, B7.
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use super::watch::{Seen, Watch};
 use super::{Native, Parts, Setup, tell, terminal};
 use crate::engine::{Ending, EngineError};
 use crate::exit::Failure;
+use crate::launch::Streams;
 use crate::policy_copy::Look;
 
 /// How long an agent that was asked to end may take.
@@ -33,7 +34,11 @@ const MENDED: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It cannot be attended any longer.
-pub(super) fn until_the_end(engine: &mut Native, parts: &mut Parts) -> Result<Ending, EngineError> {
+pub(super) fn until_the_end(
+    engine: &mut Native,
+    parts: &mut Parts,
+    until: Option<BorrowedFd<'_>>,
+) -> Result<Ending, EngineError> {
     let setup = engine
         .setup
         .as_mut()
@@ -42,27 +47,18 @@ pub(super) fn until_the_end(engine: &mut Native, parts: &mut Parts) -> Result<En
         .map_err(|error| EngineError::fence("watch the control files").because(error))?;
     let mut attending = Attending {
         setup,
-        notes: &mut engine.notes,
+        notes: &mut engine.told.notes,
         parts,
         watch,
+        until,
         deadline: None,
     };
-    // What happened between the cover and the watch is not in its queue.
-    if let Some(ending) = attending.forbidden_already() {
-        return Ok(ending);
-    }
-    loop {
-        if let Some(ending) = attending.children() {
-            return Ok(ending);
-        }
-        if let Some(ending) = attending.project()? {
-            return Ok(ending);
-        }
-        attending.wait()?;
-        if attending.signals()? {
-            return Ok(Ending::Agent(128 + 9)); // killed by us, as asked
-        }
-    }
+    let ending = attending.stay()?;
+    Ok(match ending {
+        // It was read, so nobody waits for it any longer.
+        Ending::Agent(code) if until.is_some() && attending.until.is_none() => Ending::Asked(code),
+        Ending::Agent(_) | Ending::Asked(_) | Ending::Fence { .. } => ending,
+    })
 }
 
 struct Attending<'a> {
@@ -70,11 +66,31 @@ struct Attending<'a> {
     notes: &'a mut Vec<String>,
     parts: &'a mut Parts,
     watch: Watch,
+    /// The wish to end, as long as it has not come.
+    until: Option<BorrowedFd<'a>>,
     /// When an agent that was asked to end is killed.
     deadline: Option<Instant>,
 }
 
 impl Attending<'_> {
+    fn stay(&mut self) -> Result<Ending, EngineError> {
+        // What happened between the cover and the watch is not in its queue.
+        if let Some(ending) = self.forbidden_already() {
+            return Ok(ending);
+        }
+        loop {
+            if let Some(ending) = self.children() {
+                return Ok(ending);
+            }
+            if let Some(ending) = self.project()? {
+                return Ok(ending);
+            }
+            self.wait()?;
+            if self.signals()? {
+                return Ok(Ending::Agent(128 + 9)); // killed by us, as asked
+            }
+        }
+    }
     /// Who ended, if anybody did: the fence is looked at first, since its end is why an agent may have failed.
     fn children(&mut self) -> Option<Ending> {
         if let Some(part) = self.fence() {
@@ -144,10 +160,23 @@ impl Attending<'_> {
             .is_some_and(|deadline| Instant::now() >= deadline))
     }
 
-    fn wait(&self) -> Result<(), EngineError> {
+    /// Asks the agent to end; it has its time for that.
+    fn ask(&mut self) {
+        self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
+        if let Some(gate) = &self.parts.gate {
+            // It fails where the agent has just gone, which the next look at the children tells.
+            killpg(gate.pid(), Signal::SIGTERM).ok();
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), EngineError> {
         let signals = self.parts.signals.as_ref().map(Signals::as_fd);
         let mut waiting = vec![PollFd::new(self.watch.as_fd(), PollFlags::POLLIN)];
         waiting.extend(signals.map(|signals| PollFd::new(signals, PollFlags::POLLIN)));
+        waiting.extend(
+            self.until
+                .map(|until| PollFd::new(until, PollFlags::POLLIN)),
+        );
         let left = self
             .deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -159,9 +188,16 @@ impl Attending<'_> {
             None => PollTimeout::NONE,
         };
         match poll(&mut waiting, wait) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(EngineError::fence("wait for the agent").because(error)),
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(()),
+            Err(error) => return Err(EngineError::fence("wait for the agent").because(error)),
         }
+        let over = waiting.last().and_then(PollFd::any) == Some(true);
+        if self.until.is_some() && over {
+            self.until = None;
+            self.ask();
+        }
+        Ok(())
     }
 
     /// Looks after the project's protected names.
@@ -247,7 +283,8 @@ impl Attending<'_> {
             arguments: vec!["box-mend".into(), "--orders".into(), number(&orders)],
         };
         // The pipe of its end: it holds the other side, and says nothing.
-        let mut mender: Part = start.of_box(&[orders.as_fd(), report.as_fd()], says)?;
+        let mut mender: Part =
+            start.of_box(&[orders.as_fd(), report.as_fd()], says, Streams::default())?;
         drop((orders, report));
         let gate = u32::try_from(gate.pid().as_raw()).unwrap_or_default();
         tell(

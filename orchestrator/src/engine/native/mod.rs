@@ -21,7 +21,7 @@ mod watch;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IoSlice, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +31,9 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::pipe2;
+use policies::Port;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use self::bwrap::Argument;
 use self::mounts::Covers;
@@ -39,7 +41,8 @@ use self::orders::{Join, Open, Report, Try};
 use self::part::{Part, Start, number};
 use self::signals::Signals;
 use self::terminal::Terminal;
-use crate::engine::{Ending, Engine, EngineError, ReadBack};
+use crate::engine::{Ending, Engine, EngineError, ReadBack, Told};
+use crate::launch::Streams;
 use crate::policy_copy::PolicyCopy;
 use crate::probe::{Finding, Proven, Targets};
 use crate::state;
@@ -72,18 +75,19 @@ pub(crate) struct Setup {
     pub(crate) policy: PolicyCopy,
     /// The run's place on the disk.
     pub(crate) run: state::Run,
+    /// Ports of the namespace that the proxy may lead connections of the host to.
+    pub(crate) published: Vec<Port>,
+    /// Whether our terminal is the agent's to have.
+    pub(crate) terminal: bool,
+    /// What the command reads and writes.
+    pub(crate) streams: Streams,
 }
 
 /// The engine, for one run.
 #[derive(Debug)]
 pub(crate) struct Native {
     setup: Option<Setup>,
-    /// What a person should know at the end.
-    pub(crate) notes: Vec<String>,
-    /// Files that an agent made where nothing may be; they are gone.
-    pub(crate) removed: Vec<PathBuf>,
-    /// How long the record was when the agent started: what stands before is bring-up's.
-    pub(crate) record_from: u64,
+    told: Told,
 }
 
 /// What was begun.
@@ -113,9 +117,7 @@ impl Native {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
             setup: Some(setup),
-            notes: Vec::new(),
-            removed: Vec::new(),
-            record_from: 0,
+            told: Told::default(),
         }
     }
 
@@ -153,7 +155,8 @@ impl Engine for Native {
         let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
         let (to_netctl, to_proxy) = pair.map_err(kernel("connect netctl and the proxy"))?;
         // It waits in the socket until netctl is there to read it.
-        let spec = [IoSlice::new(SPEC.as_bytes())];
+        let spec = spec(&setup.published);
+        let spec = [IoSlice::new(spec.as_bytes())];
         sendmsg::<()>(
             std::os::fd::AsRawFd::as_raw_fd(&to_proxy),
             &spec,
@@ -220,8 +223,8 @@ impl Engine for Native {
             .record()
             .metadata()
             .map_or(0, |record| record.len());
-        self.record_from = record;
-        parts.terminal = Terminal::of_this_process();
+        parts.terminal = setup.terminal.then(Terminal::of_this_process).flatten();
+        self.told.record_from = record;
         if let (Some(terminal), Some(gate)) = (&mut parts.terminal, &parts.gate) {
             terminal.offer(gate.pid());
         }
@@ -234,8 +237,12 @@ impl Engine for Native {
         }
     }
 
-    fn attend(&mut self, parts: &mut Parts) -> Result<Ending, EngineError> {
-        attend::until_the_end(self, parts)
+    fn attend(
+        &mut self,
+        parts: &mut Parts,
+        until: Option<BorrowedFd<'_>>,
+    ) -> Result<Ending, EngineError> {
+        attend::until_the_end(self, parts, until)
     }
 
     fn end(&mut self, parts: Parts) -> Vec<EngineError> {
@@ -268,7 +275,7 @@ impl Engine for Native {
         bury_the_rest();
         if let Some(setup) = self.setup.take() {
             let (removed, failed) = setup.run.end();
-            self.removed.extend(removed);
+            self.told.removed.extend(removed);
             for error in failed {
                 teardown.step(Err(EngineError::fence(error)));
             }
@@ -276,12 +283,20 @@ impl Engine for Native {
         drop(signals);
         teardown.failed()
     }
+
+    fn told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
 }
 
 /// The sealed topology with the ports of docs/architecture.md. Group 0 of NFLOG is anybody's default.
-const SPEC: &str = r#"{"topology":"sealed","v":1,"explicit":3128,"capture":3129,"dns":53,"nflog_group":1,"published":[]}"#;
+fn spec(published: &[Port]) -> String {
+    let published: Vec<u16> = published.iter().map(|port| port.get()).collect();
+    let spec = json!({"topology": "sealed", "v": 1, "explicit": 3128, "capture": 3129, "dns": 53, "nflog_group": 1, "published": published});
+    spec.to_string()
+}
 
-fn begin_gate(setup: &Setup, parts: &mut Parts) -> nix::Result<Result<(), EngineError>> {
+fn begin_gate(setup: &mut Setup, parts: &mut Parts) -> nix::Result<Result<(), EngineError>> {
     let (orders_read, orders_write) = pipe2(OFlag::O_CLOEXEC)?;
     let (report_read, report_write) = pipe2(OFlag::O_CLOEXEC)?;
     let (alive_read, alive_write) = pipe2(OFlag::O_CLOEXEC)?;
@@ -302,7 +317,7 @@ fn begin_gate(setup: &Setup, parts: &mut Parts) -> nix::Result<Result<(), Engine
     parts.orders = Some(File::from(orders_write));
     parts.alive = Some(alive_read);
     Ok(gate
-        .of_box(&kept, report_read)
+        .of_box(&kept, report_read, std::mem::take(&mut setup.streams))
         .map(|gate| parts.gate = Some(gate)))
 }
 

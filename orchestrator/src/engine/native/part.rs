@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use super::signals::Signals;
 use crate::engine::EngineError;
 use crate::exit::Exit;
+use crate::launch::Streams;
 
 /// A process that we started.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Start<'_> {
         self.part(child, says, Some(log))
     }
 
-    /// Starts the process that becomes the box: it has our streams, and these descriptors beside them.
+    /// Starts the process that becomes the box: it has these streams, and these descriptors beside them.
     ///
     /// # Errors
     /// It cannot be started.
@@ -72,12 +73,19 @@ impl Start<'_> {
         &self,
         kept: &[BorrowedFd<'_>],
         report: OwnedFd,
+        streams: Streams,
     ) -> Result<Part, EngineError> {
         for descriptor in kept {
             inheritable(*descriptor, FdFlag::empty()).map_err(|error| self.failed(error.into()))?;
         }
         // Its group is its own, in our session: the agent's `kill 0` must not reach us.
-        let spawned = self.command().process_group(0).spawn();
+        let spawned = self
+            .command()
+            .stdin(streams.stdin)
+            .stdout(streams.stdout)
+            .stderr(streams.stderr)
+            .process_group(0)
+            .spawn();
         for descriptor in kept {
             inheritable(*descriptor, FdFlag::FD_CLOEXEC)
                 .map_err(|error| self.failed(error.into()))?;

@@ -15,6 +15,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::launch::{Access, Show};
+
 /// Who the agent is in the box.
 pub(crate) const USER: &str = "agent";
 /// Its home.
@@ -59,7 +61,7 @@ pub(crate) enum Entry {
     },
     /// The processes of the box.
     Processes(PathBuf),
-    /// The project.
+    /// The project, or something else of the host that the agent may write to.
     ReadWrite {
         /// Its place on the host.
         from: PathBuf,
@@ -91,7 +93,7 @@ pub(crate) struct View {
 pub(crate) struct Wanted<'a> {
     /// The project on the host.
     pub(crate) project: &'a Path,
-    /// Places of the host to show read-only.
+    /// Places of the host to show.
     pub(crate) shown: &'a [Shown],
     /// Our own executable.
     pub(crate) ourselves: &'a Path,
@@ -101,22 +103,37 @@ pub(crate) struct Wanted<'a> {
     pub(crate) memory_bytes: u64,
 }
 
-/// A place of the host that the box shows read-only.
+/// A place of the host that the box shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
     /// Where it really is.
     pub(crate) from: PathBuf,
     /// Where it is asked for.
     pub(crate) at: PathBuf,
+    /// Whether the agent may write to it.
+    pub(crate) access: Access,
 }
 
 impl Shown {
-    /// Shown where it is.
+    /// Shown where it is, to be read.
     pub(crate) fn in_place(path: PathBuf) -> Self {
+        Self::read_only(path.clone(), path)
+    }
+
+    /// Shown elsewhere, to be read.
+    pub(crate) fn read_only(from: PathBuf, at: PathBuf) -> Self {
         Self {
-            from: path.clone(),
-            at: path,
+            from,
+            at,
+            access: Access::ReadOnly,
         }
+    }
+}
+
+impl From<&Show> for Shown {
+    fn from(show: &Show) -> Self {
+        let Show { from, at, access } = show.clone();
+        Self { from, at, access }
     }
 }
 
@@ -220,8 +237,11 @@ impl View {
             from: wanted.ourselves.to_owned(),
             at: PathBuf::from(OURSELVES),
         });
-        for Shown { from, at } in wanted.shown.iter().cloned() {
-            entries.push(Entry::ReadOnly { from, at });
+        for Shown { from, at, access } in wanted.shown.iter().cloned() {
+            entries.push(match access {
+                Access::ReadOnly => Entry::ReadOnly { from, at },
+                Access::ReadWrite => Entry::ReadWrite { from, at },
+            });
         }
         entries.push(Entry::ReadWrite {
             from: wanted.project.to_owned(),

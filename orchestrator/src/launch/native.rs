@@ -1,0 +1,295 @@
+//! The engine `native`'s own half of a start: what the box shows of the host, where the command runs, and with what.
+//! Clauses: B1, B2, B6, U3.
+use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use policies::{Config, Mode, Surroundings};
+
+use super::marks::Marked;
+use super::settled::{Programs, Settled};
+use super::{Facts, Fence, Order, Prepared, Stream, warn};
+use crate::console::Console;
+use crate::engine::native::tool::{self, Places, Tool, ToolError};
+use crate::engine::native::view::{self, Ids, Shown, View, Wanted};
+use crate::engine::native::{Setup, bwrap};
+use crate::environment::{self, Inside, Skipped};
+use crate::exit::{Exit, Failure};
+use crate::project::Project;
+use crate::world::World;
+
+/// Prepares everything. On an error nothing is left but what the next start sweeps.
+pub(super) fn prepare(
+    order: Order,
+    mode: Mode,
+    project: &Project,
+    config: &Config,
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Prepared, Failure> {
+    let programs = Programs::find(world)?;
+    let bwrap = bwrap::program().ok_or_else(|| {
+        Failure::new(Exit::Missing, "bubblewrap is not installed").next("ocs doctor")
+    })?;
+    let processes = processes(config)?;
+    let policy = config.policy(Some(mode), surroundings());
+    let settled = Settled::of(&order, (project, policy), world, console)?;
+    let place = place(&order, project, config, world, console)?;
+    let (environment, skipped) = variables(&order, project, config, &place, &settled, world)?;
+    let box_arguments = bwrap::arguments(&bwrap::Box {
+        view: &place.view,
+        ids: place.ids,
+        environment: &environment,
+        directory: &place.directory,
+    });
+    let marked = Marked::begin(project, world)?;
+    let proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
+    let Settled {
+        policy, targets, ..
+    } = settled;
+    let facts = Facts {
+        run: marked.run.id().as_str().to_owned(),
+        record: marked.run.record().to_owned(),
+        directory: marked.run.directory().to_owned(),
+        engine: "native",
+        mode,
+        project: place.view.project.clone(),
+        targets: targets.clone(),
+        policy,
+    };
+    let setup = Setup {
+        ourselves: programs.ourselves,
+        netctl: programs.netctl,
+        proxy: programs.proxy,
+        proxy_arguments,
+        bwrap,
+        box_arguments,
+        command: command(&order, &place, project, processes),
+        covers: marked.covers,
+        forbidden: marked.forbidden,
+        targets,
+        policy: marked.policy,
+        run: marked.run,
+        published: order.publish.iter().map(|port| port.inside).collect(),
+        terminal: !order.unattended && matches!(order.streams.stdin, Stream::Ours),
+        streams: order.streams,
+    };
+    Ok(Prepared {
+        fence: Fence::Native(Box::new(setup)),
+        facts,
+        skipped,
+    })
+}
+
+/// The most processes that the box may have, where the config limits them; limits that nothing here enforces are refused.
+fn processes(config: &Config) -> Result<Option<u64>, Failure> {
+    let limits = config.limits();
+    let cannot = |what: &str, why: &str| {
+        Failure::new(
+            Exit::Missing,
+            format!("the engine `native` cannot keep limits.{what}: {why}"),
+        )
+        .next(format!("remove `{what}` from `limits`"))
+    };
+    if limits.memory.is_some() || limits.cpus.is_some() {
+        let what = if limits.memory.is_some() {
+            "memory"
+        } else {
+            "cpus"
+        };
+        return Err(cannot(what, "it makes no cgroup"));
+    }
+    match limits.pids {
+        // kernel/fork.c, copy_process: the limit does not hold for the host's root.
+        Some(_) if nix::unistd::geteuid().is_root() => {
+            Err(cannot("pids", "it does not hold for root"))
+        }
+        pids => Ok(pids.map(u64::from)),
+    }
+}
+
+/// What the engine `native` takes for the host: where its loopback services are.
+fn surroundings() -> Surroundings {
+    let host_addresses = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    Surroundings {
+        host_addresses,
+        own_addresses: Vec::new(),
+    }
+}
+
+/// Where the command runs, and what it sees.
+struct Place {
+    view: View,
+    ids: Ids,
+    tool: Tool,
+    /// The working directory in the box.
+    directory: PathBuf,
+}
+
+fn place(
+    order: &Order,
+    project: &Project,
+    config: &Config,
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Place, Failure> {
+    let home = world.home.clone().unwrap_or_default();
+    let places = Places {
+        home: home.canonicalize().unwrap_or(home),
+        project: project.root().to_owned(),
+    };
+    let cwd = world
+        .cwd
+        .canonicalize()
+        .unwrap_or_else(|_| world.cwd.clone());
+    let directory = if cwd.starts_with(project.root()) {
+        cwd
+    } else {
+        project.root().to_owned()
+    };
+    let (name, path) = (
+        order
+            .command
+            .first()
+            .map_or(OsStr::new(""), OsString::as_os_str),
+        world.variable("PATH"),
+    );
+    let mut tool = match tool::find(name, path.as_deref(), &directory, &places) {
+        Ok(tool) => tool,
+        Err(ToolError::NotFound { .. }) => tool::unknown(name, path.as_deref()),
+        Err(error @ ToolError::Forbidden { .. }) => return Err(Failure::of(Exit::Usage, &error)),
+    };
+    let mut shown: Vec<Shown> = tool.shown.iter().cloned().map(Shown::in_place).collect();
+    shown.extend(listed(config, &places, console)?);
+    shown.extend(order.shows.iter().map(Shown::from));
+    tool.search
+        .retain(|directory| looked_through(directory, &shown, &places));
+    let (uid, gid) = (
+        nix::unistd::geteuid().as_raw(),
+        nix::unistd::getegid().as_raw(),
+    );
+    let ids = Ids::of(uid, gid);
+    let memory_bytes = nix::sys::sysinfo::sysinfo().map_or(1 << 30, |info| info.ram_total());
+    let wanted = Wanted {
+        project: project.root(),
+        shown: &shown,
+        ourselves: &world.exe,
+        ids,
+        memory_bytes,
+    };
+    let view = View::of(&wanted).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let directory = view.inside(&directory, project.root());
+    Ok(Place {
+        view,
+        ids,
+        tool,
+        directory,
+    })
+}
+
+/// Whether programs are to be found in a directory of the host in the box too.
+fn looked_through(directory: &Path, shown: &[Shown], places: &Places) -> bool {
+    let shows =
+        |shown: &Shown| directory.starts_with(&shown.at) || shown.at.parent() == Some(directory);
+    directory.is_dir() && (places.always_visible(directory) || shown.iter().any(shows))
+}
+
+/// `read-only-paths`: what is there is shown, what holds credentials is refused.
+fn listed(
+    config: &Config,
+    places: &Places,
+    console: &mut Console<'_>,
+) -> Result<Vec<Shown>, Failure> {
+    let mut shown = Vec::new();
+    for path in config.read_only_paths() {
+        let at = path.expand(&places.home);
+        let Ok(from) = at.canonicalize() else {
+            warn(
+                &format!(
+                    "read-only-paths: {} is not there, and is not shown",
+                    at.display()
+                ),
+                console,
+            );
+            continue;
+        };
+        if let Some(place) = places.refuses(&at).or_else(|| places.refuses(&from)) {
+            let (path, place) = (path.as_str(), place.display());
+            return Err(Failure::usage(format!(
+                "read-only-paths: `{path}` would show {place}"
+            )));
+        }
+        if let Some(why) = refused_behind_links(&from, &places.home) {
+            let (path, place) = (path.as_str(), from.display());
+            return Err(Failure::usage(format!(
+                "read-only-paths: `{path}` leads to {place}, which cannot be shown: {why}"
+            )));
+        }
+        if !places.always_visible(&at) {
+            shown.push(Shown::read_only(from, at));
+        }
+    }
+    Ok(shown)
+}
+
+/// What the config's text could not say: a link may lead to where no config may point.
+fn refused_behind_links(real: &Path, home: &Path) -> Option<&'static str> {
+    policies::why_not_shown(&real.to_string_lossy(), home.to_str())
+}
+
+type Variables = Vec<(OsString, OsString)>;
+
+fn variables(
+    order: &Order,
+    project: &Project,
+    config: &Config,
+    place: &Place,
+    settled: &Settled,
+    world: &World,
+) -> Result<(Variables, Vec<Skipped>), Failure> {
+    let from_hook = settled.hook(project, config)?;
+    let inside = Inside {
+        user: view::USER,
+        home: Path::new(view::HOME),
+        project: &place.view.project,
+        runtime: &view::runtime_directory(place.ids),
+        search: &view::search_path(&place.view, project.root(), &place.tool.search),
+    };
+    let (mut variables, skipped) = environment::variables(&inside, config, &from_hook, world);
+    variables.retain(|(name, _)| order.environment.iter().all(|(ours, _)| ours != name));
+    variables.extend(order.environment.iter().cloned());
+    Ok((variables, skipped))
+}
+
+/// `box-exec` and the command, as they are called in the box.
+fn command(
+    order: &Order,
+    place: &Place,
+    project: &Project,
+    processes: Option<u64>,
+) -> Vec<Vec<u8>> {
+    let mut command: Vec<OsString> = vec![view::OURSELVES.into(), "box-exec".into()];
+    if let Some(processes) = processes {
+        command.extend(["--processes".into(), processes.to_string().into()]);
+    }
+    command.push("--".into());
+    let mut words = order.command.iter();
+    if let Some(name) = words.next() {
+        // An absolute path of the project is another in the box; names and relative paths are what they are.
+        let absolute = Path::new(name).is_absolute();
+        command.push(if absolute {
+            place.view.inside(Path::new(name), project.root()).into()
+        } else {
+            name.clone()
+        });
+    }
+    command.extend(words.cloned());
+    command
+        .into_iter()
+        .map(|word| word.as_bytes().to_vec())
+        .collect()
+}
