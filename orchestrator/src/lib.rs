@@ -33,3 +33,8 @@ mod run;
 mod state;
 mod summary;
 mod teardown;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the commands that start tools come next")
+)]
+mod tools;
