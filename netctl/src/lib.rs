@@ -17,5 +17,6 @@ pub mod hold;
 pub mod kernel;
 pub mod matcher;
 pub mod plan;
+pub mod probe;
 pub mod protocol;
 pub mod spec;

@@ -38,6 +38,8 @@ enum Command {
     },
     /// Remove the rules; reads no spec.
     Clear,
+    /// Try what must fail in a fenced namespace; reads the targets as JSON on stdin, prints what came of each attempt.
+    Probe,
     /// Fence a namespace and keep it until the proxy goes.
     Hold {
         /// Make a user and a network namespace, and hold that; else the one that this is started in.
@@ -94,6 +96,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Apply => live::apply(&read_spec()?),
         Command::Verify { json } => live::verify(&read_spec()?, json),
         Command::Clear => live::clear(),
+        Command::Probe => probe(),
         Command::Hold {
             userns,
             socket,
@@ -106,6 +109,14 @@ fn run(command: Command) -> anyhow::Result<Exit> {
             peer_uid,
         }),
     }
+}
+
+fn probe() -> anyhow::Result<Exit> {
+    let targets =
+        serde_json::from_reader(io::stdin().take(SPEC_MAX)).context("read the targets")?;
+    let findings = serde_json::to_string(&netctl::probe::run(&targets))?;
+    writeln!(io::stdout(), "{findings}")?;
+    Ok(Exit::Done)
 }
 
 /// Longer than a spec with full lists is.
