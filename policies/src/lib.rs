@@ -24,8 +24,6 @@ mod pattern;
 mod pin;
 mod policy;
 pub mod presets;
-#[cfg(test)]
-mod properties;
 mod request;
 pub mod schema;
 pub mod special;
