@@ -19,10 +19,14 @@ RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs n
 TEST_PACKAGES := $(RUN_PACKAGES) bsdutils git iputils-ping netcat-openbsd openssh-client procps python3 \
 	python3-requests socat wget
 
+# The fuzzing engine is C++.
+FUZZ_PACKAGES := $(BUILD_PACKAGES) g++
+FUZZ_SECONDS := 60
+
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
 
-.PHONY: help run test bench packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+.PHONY: help run test bench fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +47,10 @@ bench: packages-bench toolchain ## ocs-proxy beside the kernel's own floor, Squi
 	printf '127.0.0.1 localhost origin.test\n' >$(TARGET)/bench.hosts
 	$(SUDO) unshare --mount sh -c 'mount --bind $(abspath $(TARGET))/bench.hosts /etc/hosts && \
 	  exec $(abspath $(TARGET))/release/bench --binaries $(abspath $(TARGET))/release --raw $(abspath $(TARGET))/bench.jsonl $(BENCH)'
+
+fuzz: packages-fuzz toolchain ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="host .." for some (needs cargo-fuzz)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; cargo install --locked cargo-fuzz" >&2; exit 1; }
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_LOGS=$(abspath $(TARGET))/fuzz-logs fuzz/run.sh $(FUZZ_TARGETS)
 
 check: fmt clippy doc ## format, lints and docs only
 
@@ -83,6 +91,9 @@ packages-bench:
 
 packages-build:
 	$(call want,$(BUILD_PACKAGES))
+
+packages-fuzz:
+	$(call want,$(FUZZ_PACKAGES))
 
 # Another node than Debian's counts if it lies in /usr, which the box shows: Debian's npm would be hundreds of packages.
 NODE := $(shell command -v npm >/dev/null && command -v node | grep '^/usr/')

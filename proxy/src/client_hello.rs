@@ -71,13 +71,13 @@ async fn read(wire: &mut Wire, most: usize) -> Result<Opening, PeekError> {
 }
 
 /// A resumable reading of a first flight.
-struct Hello {
+pub(crate) struct Hello {
     acceptor: Acceptor,
     at: usize,
 }
 
 impl Hello {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             acceptor: Acceptor::default(),
             at: 0,
@@ -85,7 +85,7 @@ impl Hello {
     }
 
     /// Goes on through `bytes`, which begin where the connection begins and include what was fed before.
-    fn feed(&mut self, bytes: &[u8]) -> Result<Option<Opening>, PeekError> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<Opening>, PeekError> {
         if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
             return Ok(Some(Opening::Other));
         }

@@ -26,6 +26,8 @@ mod fake_dns;
 mod flow;
 mod forward;
 mod framing;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod head;
 mod headers;
 mod idle;
