@@ -235,6 +235,15 @@ impl Record {
         decided
     }
 
+    /// Every decision of one kind of event, in order, repeated ones included; but for the fence's own probes.
+    #[must_use]
+    pub fn decided_each(&self, kind: &str) -> Vec<Decided> {
+        let decided = self.events.iter().filter_map(Decided::of);
+        decided
+            .filter(|decided| decided.event == kind && !is_probe(decided))
+            .collect()
+    }
+
     /// Events of one kind.
     #[must_use]
     pub fn of_kind(&self, kind: &str) -> Vec<&Value> {
