@@ -206,13 +206,13 @@ impl Evidence {
             connections,
             flows,
         } = &self.readings;
-        for connection in connections {
-            let Connection {
-                side,
-                address,
-                port,
-                ..
-            } = connection;
+        if let Some(Connection {
+            side,
+            address,
+            port,
+            ..
+        }) = connections.first()
+        {
             bail!("reached {address} port {port} of the {side}");
         }
         for query in queries {

@@ -1,5 +1,7 @@
 //! One row of a case: what is tried, and how it must end.
 
+use std::fmt;
+
 use super::judge::Expect;
 
 /// What is tried, and how it must end.
@@ -12,7 +14,7 @@ pub struct Row {
 }
 
 /// What `attack.py` does.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Attack {
     /// CONNECT, then bytes inside.
     Inside {
@@ -41,6 +43,18 @@ pub enum Attack {
         /// `-` for none.
         sni: String,
     },
+}
+
+impl fmt::Debug for Attack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside { authority, bytes } => {
+                write!(f, "inside {authority}: {}", bytes.escape_ascii())
+            }
+            Self::Raw(bytes) => write!(f, "{}", bytes.escape_ascii()),
+            Self::Round { .. } | Self::Tunnel { .. } => f.write_str(&self.words().join(" ")),
+        }
+    }
 }
 
 impl Attack {
