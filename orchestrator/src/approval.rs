@@ -82,7 +82,7 @@ impl Snapshot {
     /// One of them cannot be read for what it is (exit 64).
     pub fn take(project: &Project) -> Result<Self, Failure> {
         let mut files = control::read(project)?;
-        // An empty one says nothing; placeholders of a run that goes on are such (`engine/native/cover.rs`).
+        // An empty one says nothing; placeholders of a run that goes on are such (`engine/cover.rs`).
         files.retain(|file| !file.content.is_empty() || file.name == CONFIG_FILE);
         for file in &mut files {
             if file.name == ".git/config" {

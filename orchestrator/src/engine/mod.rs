@@ -10,9 +10,14 @@ use std::path::PathBuf;
 use crate::exit::Exit;
 use crate::probe::{Finding, Proven};
 
+pub(crate) mod cover;
 #[cfg(target_os = "linux")]
 pub mod native;
+mod part;
+mod signals;
 pub(crate) mod spawn;
+mod terminal;
+mod watch;
 
 /// How a box is brought up, attended and taken down.
 pub trait Engine {

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use policies::Mode;
 
 use super::Publish;
-use crate::engine::native::cover::{How, Survey};
-use crate::engine::native::mounts::Covers;
+use crate::engine::cover::{Covers, How, Survey};
 use crate::exit::{Exit, Failure};
 use crate::policy_copy::PolicyCopy;
 use crate::project::Project;

@@ -12,12 +12,13 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::pipe2;
 
-use super::cover::{Cover, How};
 use super::orders::Mend;
-use super::part::{Part, Start, number};
-use super::signals::{Came, Signals};
-use super::watch::{Seen, Watch};
-use super::{Native, Parts, Setup, tell, terminal};
+use super::{Native, Parts, Setup, tell};
+use crate::engine::cover::{Cover, How};
+use crate::engine::part::{Part, Start, number};
+use crate::engine::signals::{Came, Signals};
+use crate::engine::terminal;
+use crate::engine::watch::{Seen, Watch};
 use crate::engine::{Ending, EngineError};
 use crate::exit::Failure;
 use crate::launch::Streams;

@@ -5,18 +5,13 @@
 //! Clauses: U1, U2, U3, B3, B6, B7.
 mod attend;
 pub(crate) mod bwrap;
-pub(crate) mod cover;
 pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod mounts;
 mod orders;
-mod part;
 pub mod seccomp;
-mod signals;
-mod terminal;
 pub(crate) mod tool;
 pub(crate) mod view;
-mod watch;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -36,11 +31,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::bwrap::Argument;
-use self::mounts::Covers;
 use self::orders::{Join, Open, Report, Try};
-use self::part::{Part, Start, number};
-use self::signals::Signals;
-use self::terminal::Terminal;
+use crate::engine::cover::Covers;
+use crate::engine::part::{Part, Start, number};
+use crate::engine::signals::Signals;
+use crate::engine::terminal::Terminal;
 use crate::engine::{Ending, Engine, EngineError, ReadBack, Told};
 use crate::launch::Streams;
 use crate::policy_copy::PolicyCopy;

@@ -10,21 +10,8 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use serde::{Deserialize, Serialize};
 
-use super::cover::{Cover, How};
-
-/// A project to protect.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Covers {
-    /// The project on the host.
-    pub(crate) project: PathBuf,
-    /// A directory of ours with an empty file `file`, an empty directory `directory`, and one file for each `Show`, named
-    /// by its number in `list`.
-    pub(crate) corner: PathBuf,
-    /// What to do, in this order.
-    pub(crate) list: Vec<Cover>,
-}
+use crate::engine::cover::{Cover, Covers, How};
 
 /// What could not be mounted.
 #[derive(Debug, thiserror::Error)]

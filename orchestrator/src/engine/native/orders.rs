@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::bwrap::Argument;
-use super::mounts::Covers;
+use crate::engine::cover::Covers;
 use crate::probe::{Finding, Targets};
 
 /// The first order: go into the namespaces, and protect the control files.

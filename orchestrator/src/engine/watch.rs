@@ -1,6 +1,6 @@
 //! Watches, from outside, the names in the project that the box must not change: a program on the host that replaces or
 //! removes such a file takes its protection away with it, in the box as well (the kernel detaches mounts from a file that
-//! is renamed over). Tells what happened; what to do about it is `attend.rs`.
+//! is renamed over). Tells what happened; what to do about it is `attend`.
 //! Clauses: B2.
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use super::cover::How;
-use super::mounts::Covers;
+use super::cover::{Covers, How};
 
 /// A watch over one project.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(in crate::engine) struct Watch {
     queue: Inotify,
     directories: Vec<(WatchDescriptor, PathBuf)>,
     names: Vec<PathBuf>,
@@ -24,15 +23,15 @@ pub(super) struct Watch {
 
 /// What happened since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(in crate::engine) struct Seen {
     /// Protected places that were made, replaced or removed.
-    pub(super) uncovered: Vec<PathBuf>,
+    pub(in crate::engine) uncovered: Vec<PathBuf>,
     /// Names that must not be there, and came to be.
-    pub(super) forbidden: Vec<PathBuf>,
+    pub(in crate::engine) forbidden: Vec<PathBuf>,
     /// Whether the config was written to.
-    pub(super) config: bool,
+    pub(in crate::engine) config: bool,
     /// Whether so much happened that the kernel lost count: everything is to be looked at.
-    pub(super) overflow: bool,
+    pub(in crate::engine) overflow: bool,
 }
 
 impl Watch {
@@ -40,7 +39,11 @@ impl Watch {
     ///
     /// # Errors
     /// The kernel has no watches left.
-    pub(super) fn over(covers: &Covers, forbidden: &[PathBuf], config: &Path) -> nix::Result<Self> {
+    pub(in crate::engine) fn over(
+        covers: &Covers,
+        forbidden: &[PathBuf],
+        config: &Path,
+    ) -> nix::Result<Self> {
         let queue = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let mut directories = vec![PathBuf::new()];
         directories.extend(
@@ -79,7 +82,7 @@ impl Watch {
     ///
     /// # Errors
     /// The queue cannot be read.
-    pub(super) fn look(&self) -> nix::Result<Seen> {
+    pub(in crate::engine) fn look(&self) -> nix::Result<Seen> {
         let mut seen = Seen::default();
         loop {
             let events = match self.queue.read_events() {
@@ -137,7 +140,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::engine::native::cover::Cover;
+    use crate::engine::cover::Cover;
 
     fn project() -> (tempfile::TempDir, Watch) {
         let keep = tempfile::tempdir().unwrap();

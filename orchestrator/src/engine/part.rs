@@ -24,7 +24,7 @@ use crate::launch::Streams;
 
 /// A process that we started.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(in crate::engine) struct Part {
     name: &'static str,
     pid: Pid,
     /// The child, until somebody has waited for it.
@@ -35,10 +35,10 @@ pub(super) struct Part {
 
 /// How to start one.
 #[derive(Debug)]
-pub(super) struct Start<'a> {
-    pub(super) name: &'static str,
-    pub(super) program: &'a Path,
-    pub(super) arguments: Vec<OsString>,
+pub(in crate::engine) struct Start<'a> {
+    pub(in crate::engine) name: &'static str,
+    pub(in crate::engine) program: &'a Path,
+    pub(in crate::engine) arguments: Vec<OsString>,
 }
 
 impl Start<'_> {
@@ -46,7 +46,11 @@ impl Start<'_> {
     ///
     /// # Errors
     /// It is not there, or cannot be started.
-    pub(super) fn of_fence(&self, connection: OwnedFd, log: PathBuf) -> Result<Part, EngineError> {
+    pub(in crate::engine) fn of_fence(
+        &self,
+        connection: OwnedFd,
+        log: PathBuf,
+    ) -> Result<Part, EngineError> {
         let mut options = OpenOptions::new();
         let messages = options.create_new(true).append(true).mode(0o600).open(&log);
         let messages = messages.map_err(|error| self.failed(error))?;
@@ -69,7 +73,7 @@ impl Start<'_> {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) fn of_box(
+    pub(in crate::engine) fn of_box(
         &self,
         kept: &[BorrowedFd<'_>],
         report: OwnedFd,
@@ -141,17 +145,17 @@ fn inheritable(descriptor: BorrowedFd<'_>, flag: FdFlag) -> nix::Result<()> {
 
 impl Part {
     /// Its number in our pid namespace.
-    pub(super) fn pid(&self) -> Pid {
+    pub(in crate::engine) fn pid(&self) -> Pid {
         self.pid
     }
 
     /// What it is called.
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::engine) fn name(&self) -> &'static str {
         self.name
     }
 
     /// It ended without saying that it was ready.
-    pub(super) fn gone(&mut self) -> EngineError {
+    pub(in crate::engine) fn gone(&mut self) -> EngineError {
         let how = match self.wait() {
             Some(status) => self.epitaph(status),
             None => format!("{} says nothing any longer", self.name),
@@ -160,7 +164,7 @@ impl Part {
     }
 
     /// How it ended; what it wrote for people says why, where it ended by itself.
-    pub(super) fn epitaph(&self, status: WaitStatus) -> String {
+    pub(in crate::engine) fn epitaph(&self, status: WaitStatus) -> String {
         let name = self.name;
         match (status, self.last_words()) {
             (WaitStatus::Exited(_, code), words) if words.is_empty() => {
@@ -175,7 +179,11 @@ impl Part {
     }
 
     /// It said why it could not.
-    pub(super) fn refused(&mut self, error: &str, differences: &[String]) -> EngineError {
+    pub(in crate::engine) fn refused(
+        &mut self,
+        error: &str,
+        differences: &[String],
+    ) -> EngineError {
         let mut message = format!("{}: {error}", self.name);
         for difference in differences {
             message.push_str("\n  ");
@@ -191,7 +199,7 @@ impl Part {
     }
 
     /// How it ended, for one that is about to; a little patience.
-    pub(super) fn wait(&mut self) -> Option<WaitStatus> {
+    pub(in crate::engine) fn wait(&mut self) -> Option<WaitStatus> {
         for _ in 0..1000 {
             if let Some(status) = self.change(WaitPidFlag::empty()) {
                 return Some(status);
@@ -205,7 +213,7 @@ impl Part {
     ///
     /// # Errors
     /// It says nothing in time, or somebody wants us to end.
-    pub(super) fn line(
+    pub(in crate::engine) fn line(
         &mut self,
         limit: Duration,
         signals: &Signals,
@@ -245,7 +253,7 @@ impl Part {
     }
 
     /// What it did, if it ended or stopped since the last call; the child is waited for then.
-    pub(super) fn change(&mut self, more: WaitPidFlag) -> Option<WaitStatus> {
+    pub(in crate::engine) fn change(&mut self, more: WaitPidFlag) -> Option<WaitStatus> {
         self.child.as_ref()?;
         match waitpid(self.pid, Some(WaitPidFlag::WNOHANG | more)) {
             // Nobody else waits for it: it cannot be gone without us knowing.
@@ -260,7 +268,7 @@ impl Part {
     }
 
     /// Sends it a signal, if it is still there.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(in crate::engine) fn signal(&self, signal: Signal) {
         if self.child.is_some() {
             // It is ours and nobody has waited for it: the number is still its own.
             kill(self.pid, signal).ok();
@@ -268,7 +276,7 @@ impl Part {
     }
 
     /// Ends it: asks if there is time to, then kills. Gives an error if it had to be killed though it was asked.
-    pub(super) fn end(&mut self, ask: Option<Duration>) -> Result<(), EngineError> {
+    pub(in crate::engine) fn end(&mut self, ask: Option<Duration>) -> Result<(), EngineError> {
         if self.child.is_none() {
             return Ok(());
         }
@@ -354,6 +362,6 @@ impl Lines {
 }
 
 /// For `--sync-fd` and the like: the number of a descriptor as an argument.
-pub(super) fn number(descriptor: &impl AsRawFd) -> OsString {
+pub(in crate::engine) fn number(descriptor: &impl AsRawFd) -> OsString {
     descriptor.as_raw_fd().to_string().into()
 }

@@ -19,14 +19,14 @@ const PASSED_ON: [Signal; 8] = [
 
 /// The signals that came, as a queue. They are blocked as long as this lives.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(in crate::engine) struct Signals {
     queue: SignalFd,
     before: SigSet,
 }
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(in crate::engine) enum Came {
     /// A child changed.
     Child,
     /// Something for the agent.
@@ -38,7 +38,7 @@ impl Signals {
     ///
     /// # Errors
     /// The kernel refused.
-    pub(super) fn take_over() -> nix::Result<Self> {
+    pub(in crate::engine) fn take_over() -> nix::Result<Self> {
         let mut all: SigSet = PASSED_ON.into_iter().collect();
         all.add(Signal::SIGCHLD);
         let queue = SignalFd::with_flags(&all, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// The next one, if any came.
-    pub(super) fn next(&self) -> Option<Came> {
+    pub(in crate::engine) fn next(&self) -> Option<Came> {
         let came = self.queue.read_signal().ok().flatten()?;
         let signal = i32::try_from(came.ssi_signo)
             .ok()
@@ -62,7 +62,7 @@ impl Signals {
     }
 
     /// Whether somebody wants us to end before there is an agent to pass that on to.
-    pub(super) fn wish_to_end(&self) -> Option<Signal> {
+    pub(in crate::engine) fn wish_to_end(&self) -> Option<Signal> {
         let ends = [
             Signal::SIGHUP,
             Signal::SIGINT,

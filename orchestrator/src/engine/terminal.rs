@@ -11,7 +11,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 /// The terminal, where there is one that is ours to give.
 #[derive(Debug)]
-pub(super) struct Terminal {
+pub(in crate::engine) struct Terminal {
     device: OwnedFd,
     /// A person reads what the agent writes: it gets the terminal from the start.
     both_ends: bool,
@@ -21,7 +21,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// The terminal on stdin, if our group has it now.
-    pub(super) fn of_this_process() -> Option<Self> {
+    pub(in crate::engine) fn of_this_process() -> Option<Self> {
         let stdin = std::io::stdin();
         let ours =
             stdin.is_terminal() && tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group == getpgrp());
@@ -36,14 +36,14 @@ impl Terminal {
     }
 
     /// Gives it to the agent, if it is to have it from the start.
-    pub(super) fn offer(&mut self, agent: Pid) {
+    pub(in crate::engine) fn offer(&mut self, agent: Pid) {
         if self.both_ends {
             self.give(agent);
         }
     }
 
     /// The agent's group was stopped. Does what a shell does, and returns once it runs again.
-    pub(super) fn stopped(&mut self, agent: Pid, by: Signal) {
+    pub(in crate::engine) fn stopped(&mut self, agent: Pid, by: Signal) {
         let asks = matches!(by, Signal::SIGTTIN | Signal::SIGTTOU);
         if asks && !self.given && self.is_ours() {
             self.give(agent);
@@ -59,7 +59,7 @@ impl Terminal {
     }
 
     /// Takes it back for good, as it was.
-    pub(super) fn end(mut self) {
+    pub(in crate::engine) fn end(mut self) {
         let was_given = self.given;
         self.take();
         if let Some(settings) = self.settings.as_ref().filter(|_| was_given) {
@@ -95,7 +95,7 @@ fn stop_with_our_group() {
 }
 
 /// Lets a stopped agent go on. Without a terminal that is all there is to do: nobody could ask for it to stop.
-pub(super) fn resume(agent: Pid) {
+pub(in crate::engine) fn resume(agent: Pid) {
     // It fails where the agent is gone.
     killpg(agent, Signal::SIGCONT).ok();
 }

@@ -1,5 +1,5 @@
 //! Which places of the project the agent must not change, what is there now, and what has to be done about each. Reads the
-//! project; the mounts are `mounts.rs`, the placeholders on disk are `state`.
+//! project; the mounts are `native/mounts.rs`, the placeholders on disk are `state`.
 //!
 //! A directory that *contains* a protected file can be renamed away, and another made in its place; one that *is* a mount
 //! cannot. So every directory on the way to a protected place is pinned: bound onto itself. What is absent gets a
@@ -41,6 +41,18 @@ pub(crate) struct Absent {
     pub(crate) path: PathBuf,
     /// What would belong there.
     pub(crate) kind: Kind,
+}
+
+/// A project to protect.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Covers {
+    /// The project on the host.
+    pub(crate) project: PathBuf,
+    /// A directory of ours with an empty file `file`, an empty directory `directory`, and one file for each `Show`, named
+    /// by its number in `list`.
+    pub(crate) corner: PathBuf,
+    /// What to do, in this order.
+    pub(crate) list: Vec<Cover>,
 }
 
 /// Everything that has to be done, in this order.
