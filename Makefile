@@ -26,7 +26,7 @@ FUZZ_SECONDS := 60
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
 
-.PHONY: help run test bench fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+.PHONY: help run test bench record-load fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -69,6 +69,9 @@ unit: toolchain ## tests that need nothing: unit, property, corpus, loopback
 worlds: toolchain agent ## tests in namespaces of their own, with real clients
 	cargo build $(PRODUCT)
 	OCS_BIN_DIR=$(abspath $(TARGET))/debug OCS_AGENT_DIR=$(abspath $(TARGET))/agent cargo test -p tests
+
+record-load: toolchain ## a million events of the record through rotation and a kill in the middle
+	cargo test --release -p proxy --test wire -- --ignored --nocapture a_million_events
 
 deny: toolchain ## licences, advisories, sources and duplicates of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing; cargo install --locked cargo-deny" >&2; exit 1; }

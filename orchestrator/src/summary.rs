@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use policies::audit::{Decision, DnsEvent, Event, PacketEvent, RequestEvent};
+use policies::audit::{Decision, DnsEvent, Event, PacketEvent, Record, RequestEvent};
 use policies::{Destination, Host, Policy, Port, Reason, Request, Verdict};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::audit_cmd::records;
 use crate::console::{Console, Style, escaped};
 use crate::exit::Failure;
 use crate::probe::Targets;
@@ -37,13 +38,6 @@ struct Refused {
     suggestion: Option<String>,
 }
 
-/// A line of the record, as far as it is needed here.
-#[derive(Deserialize)]
-struct Line {
-    #[serde(flatten)]
-    event: Event,
-}
-
 /// Rows that people are shown; the rest is in the report.
 const ROWS: usize = 20;
 
@@ -58,18 +52,22 @@ impl Summary {
         targets: &Targets,
         policy: &Policy,
     ) -> io::Result<Self> {
-        let mut file = File::open(record)?;
-        file.seek(SeekFrom::Start(from))?;
         let mut counts = Counts {
             targets,
             policy,
             allowed: 0,
             refused: BTreeMap::new(),
         };
-        for line in BufReader::new(file).lines() {
-            // A line that is none is `ocs audit verify`'s to tell.
-            if let Ok(Line { event }) = serde_json::from_str(&line?) {
-                counts.event(&event);
+        // Rotated or not, the byte stands in the file that was written first.
+        let mut from = Some(from);
+        for part in records::files_of(record)? {
+            let mut file = File::open(part)?;
+            file.seek(SeekFrom::Start(from.take().unwrap_or_default()))?;
+            for line in BufReader::new(file).split(b'\n') {
+                // A line that is none is `ocs audit verify`'s to tell.
+                if let Ok(line) = Record::parse(&line?) {
+                    counts.event(&line.event);
+                }
             }
         }
         let mut refused: Vec<Refused> = counts.refused.into_values().collect();

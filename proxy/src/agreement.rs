@@ -120,7 +120,12 @@ impl World {
         };
         let app = Arc::new(App {
             live: Live::new(config.policy(None, surroundings)),
-            sink: Sink::open(&directory.path().join("record.jsonl"), &header).unwrap(),
+            sink: Sink::open(
+                &directory.path().join("record.jsonl"),
+                &header,
+                crate::record_writer::Rotation::NEVER,
+            )
+            .unwrap(),
             resolver: Resolver::new(Servers::Given(Vec::new()), files, Duration::from_secs(1)),
             limits: Limits::default(),
             processes: Processes::default(),

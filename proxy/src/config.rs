@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, value_parser};
 use policies::Mode;
 
 use crate::publish::Published;
@@ -24,6 +24,12 @@ pub struct Arguments {
     /// The record: made if it is not there, continued if it is
     #[arg(long, value_name = "FILE")]
     pub audit: PathBuf,
+    /// Close a file of the record before it grows longer than this, and go on in the next
+    #[arg(long, value_name = "BYTES", default_value_t = 50_000_000, value_parser = value_parser!(u64).range(1..))]
+    pub rotate_bytes: u64,
+    /// Close a file of the record that was opened so long ago
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = value_parser!(u64).range(1..))]
+    pub rotate_hours: u64,
     /// A resolver to ask, in place of the system's; may be given more than once
     #[arg(long, value_name = "IP:PORT", value_parser = resolver)]
     pub resolver: Vec<SocketAddr>,

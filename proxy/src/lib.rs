@@ -45,6 +45,7 @@ pub mod policy_store;
 pub mod process;
 pub mod publish;
 pub mod record_file;
+pub mod record_writer;
 mod recorder;
 mod relay;
 mod report;

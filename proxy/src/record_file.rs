@@ -1,13 +1,15 @@
-//! Opens the file of a record: new, or where an earlier run of the proxy left it.
+//! The files of a record: opened new or where an earlier run of the proxy left them, and closed as a part when it is time.
 //!
+//! A part is the file under another name: nothing is copied, and no line is ever removed. The chain goes on in the next
+//! file. Not here: when it is time (`sink.rs`), the names (`policies::audit::Part`).
 //! Clauses: R3, R5
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use policies::audit::{Chain, Header};
+use policies::audit::{Chain, Header, LAST_PART, Packing, Part};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open as open_fd};
 use rustix::process::geteuid;
 use thiserror::Error;
@@ -43,19 +45,13 @@ pub(crate) struct Opened {
     pub(crate) length: u64,
     /// Half a line stood at the end, and was cut off.
     pub(crate) torn: bool,
+    /// How many parts were closed before.
+    pub(crate) parts: u32,
 }
 
 /// Opens the file for appending, and makes it if it is not there.
 pub(crate) fn open(path: &Path, header: &Header) -> Result<Opened, OpenError> {
-    let flags = OFlags::RDWR
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::CLOEXEC
-        | OFlags::NOFOLLOW
-        | OFlags::NOCTTY
-        | OFlags::NONBLOCK;
-    let fd = open_fd(path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
-    let mut file = File::from(fd);
+    let mut file = append_to(path, OFlags::CREATE)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(OpenError::NotAFile);
@@ -65,9 +61,16 @@ pub(crate) fn open(path: &Path, header: &Header) -> Result<Opened, OpenError> {
     }
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| OpenError::Busy)?;
     let tail = tail(&mut file)?;
-    let chain = match &tail.line {
+    let last = last_part(path)?;
+    let before = match (&tail.line, &last) {
+        (Some(line), _) => Some(line.clone()),
+        // Killed between closing a part and the first line of the next file: the part's last line is the one before.
+        (None, Some((_, part))) => tail_of_part(part)?,
+        (None, None) => None,
+    };
+    let chain = match before {
         None => Chain::new(header),
-        Some(line) => Chain::after(header, line).ok_or(OpenError::NotARecord)?,
+        Some(line) => Chain::after(header, &line).ok_or(OpenError::NotARecord)?,
     };
     if tail.torn {
         file.set_len(tail.whole)?;
@@ -77,7 +80,84 @@ pub(crate) fn open(path: &Path, header: &Header) -> Result<Opened, OpenError> {
         chain,
         length: tail.whole,
         torn: tail.torn,
+        parts: last.map_or(0, |(number, _)| number),
     })
+}
+
+/// Closes the open file as the next part, and opens a new one in its place.
+///
+/// # Errors
+/// The part is there already, or the disk refused: the file at `path` is the one that it was.
+pub(crate) fn rotate(path: &Path, number: u32) -> io::Result<File> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or(io::ErrorKind::InvalidFilename)?;
+    if number > LAST_PART {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let part = path.with_file_name(Part::name(name, number));
+    // Nobody else names files here: the directory is ours alone (R5), and we hold the record's lock.
+    match part.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+    }
+    std::fs::rename(path, &part)?;
+    let next = append_to(path, OFlags::CREATE | OFlags::EXCL).and_then(|file| {
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    });
+    if next.is_err() {
+        // Not undone, the part simply grows on, and the next start goes on behind it.
+        std::fs::rename(&part, path).ok();
+    }
+    next
+}
+
+fn append_to(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDWR
+        | OFlags::APPEND
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NOCTTY
+        | OFlags::NONBLOCK
+        | more;
+    Ok(File::from(open_fd(path, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// The newest part beside the open file, with its number.
+fn last_part(path: &Path) -> io::Result<Option<(u32, PathBuf)>> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let Some(open) = path.file_name().and_then(|name| name.to_str()) else {
+        return Ok(None);
+    };
+    let mut last = None;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let part = entry.file_name().to_str().map(Part::parse);
+        let number = part
+            .filter(|part| part.open == open)
+            .and_then(|it| it.number);
+        if let Some(number) = number {
+            last = last.max(Some((number, entry.path())));
+        }
+    }
+    Ok(last)
+}
+
+/// The last line of a part. One that was compressed in the meantime, or ends in half a line, is not ours to go on behind.
+fn tail_of_part(part: &Path) -> Result<Option<Vec<u8>>, OpenError> {
+    let name = part.file_name().and_then(|name| name.to_str());
+    let packing = name.map_or(Packing::Plain, |name| Part::parse(name).packing);
+    let mut file = append_to(part, OFlags::empty())?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| OpenError::Busy)?;
+    let tail = tail(&mut file)?;
+    if packing != Packing::Plain || tail.torn || tail.line.is_none() {
+        return Err(OpenError::NotARecord);
+    }
+    Ok(tail.line)
 }
 
 struct Tail {

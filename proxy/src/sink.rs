@@ -1,13 +1,12 @@
 //! Writes the record: one line per event, chained, on disk before the event is acted on.
 //!
 //! What cannot be written did not happen: the line is taken back, and whoever asked is refused. Only the
-//! ends of what was allowed are kept and written later, because those happened. Nothing is done
-//! here about rotation or rights of directories (`orchestrator`).
+//! ends of what was allowed are kept and written later, because those happened. Not here: the files
+//! (`record_writer.rs`), and the rights of directories (`orchestrator`).
 //! Clauses: R1, R2, R3
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -19,6 +18,7 @@ use thiserror::Error;
 
 use crate::metrics::Metrics;
 use crate::record_file;
+use crate::record_writer::{Begun, Rotation, Writer};
 
 /// Ends of connections that are kept while the disk is full. Past it they become a `gap`.
 const MOST_OWED: usize = 20_000; // twice the default of limits.connections
@@ -37,15 +37,12 @@ pub struct Sink {
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
+    writer: Writer,
     chain: Chain,
-    length: u64,
     owed: VecDeque<Event>,
     lost: u64,
     lost_closes: u64,
     tally: Tally,
-    dirty: bool,
-    torn: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -61,22 +58,27 @@ impl Sink {
     ///
     /// # Errors
     /// The file cannot be opened as a plain file of ours, or is no record.
-    pub fn open(path: &Path, header: &Header) -> Result<Self, record_file::OpenError> {
-        let opened = record_file::open(path, header)?;
+    pub fn open(
+        path: &Path,
+        header: &Header,
+        rotation: Rotation,
+    ) -> Result<Self, record_file::OpenError> {
+        let Begun {
+            writer,
+            chain,
+            torn,
+        } = Writer::open(path, header, rotation)?;
         let metrics = Arc::new(Metrics::default());
         let mut inner = Inner {
             metrics: Arc::clone(&metrics),
-            file: opened.file,
-            chain: opened.chain,
-            length: opened.length,
+            writer,
+            chain,
             owed: VecDeque::new(),
             lost: 0,
             lost_closes: 0,
             tally: Tally::default(),
-            dirty: false,
-            torn: false,
         };
-        if opened.torn {
+        if torn {
             inner.owed.push_back(gap(Lost::Tail, None));
         }
         Ok(Self {
@@ -145,22 +147,22 @@ impl Sink {
             denied,
             packets,
         }))?;
-        inner.file.sync_data().map_err(|_| Unrecorded)
+        let files = inner.writer.unsynced();
+        files
+            .iter()
+            .try_for_each(File::sync_data)
+            .map_err(|_| Unrecorded)
     }
 
-    /// Tries again what is owed, and hands out the file where it holds lines that may not be on the disk yet.
-    pub(crate) fn unsynced(&self) -> Option<File> {
+    /// Tries again what is owed, and hands out the files that hold lines which may not be on the disk yet.
+    pub(crate) fn unsynced(&self) -> Vec<File> {
         let mut inner = self.lock();
         drop(inner.settle());
-        if !inner.dirty {
-            return None;
-        }
-        inner.dirty = false;
-        inner.file.try_clone().ok()
+        inner.writer.unsynced()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic while it was held may have left half a line: `torn` says so, and the next line cuts it.
+        // A panic while it was held may have left half a line: the writer knows, and the next line cuts it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -188,14 +190,11 @@ impl Inner {
     fn write(&mut self, event: &Event) -> Result<(), Unrecorded> {
         let time = Timestamp::from(SystemTime::now());
         let line = self.chain.line(time, event);
-        let length = line.len() as u64;
-        if append(&self.file, line, self.length, &mut self.torn).is_err() {
+        if self.writer.append(line).is_err() {
             self.chain.undo();
             self.metrics.lost();
             return Err(Unrecorded);
         }
-        self.length += length;
-        self.dirty = true;
         self.tally.count(event);
         self.metrics.count(event);
         Ok(())
@@ -220,20 +219,4 @@ impl Tally {
 
 fn gap(lost: Lost, count: Option<u64>) -> Event {
     Event::Gap(GapEvent { lost, count })
-}
-
-/// Appends a line whole, or leaves the file at `length`: now, or before the next line.
-fn append(mut file: &File, line: &[u8], length: u64, torn: &mut bool) -> io::Result<()> {
-    if *torn {
-        file.set_len(length)?;
-    }
-    *torn = true;
-    // A short write is a disk that just became full: the rest would fail, and half a line is no line.
-    if file.write(line)? < line.len() {
-        file.set_len(length)?;
-        *torn = false;
-        return Err(io::ErrorKind::StorageFull.into());
-    }
-    *torn = false;
-    Ok(())
 }

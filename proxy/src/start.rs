@@ -3,6 +3,7 @@
 //! Not here: what is served (`listener.rs`), and how a policy is loaded (`policy_store.rs`).
 //! Clauses: R1, R2, P9, U1
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,6 +34,7 @@ use crate::policy_store::{self, LoadError, Loaded, PolicySource, Reload, Seen};
 use crate::process::Processes;
 use crate::publish::{self, Callers};
 use crate::record_file;
+use crate::record_writer::Rotation;
 use crate::report;
 use crate::resolve::{Files, Resolver, Servers};
 use crate::sink::{Sink, Unrecorded};
@@ -207,10 +209,15 @@ fn app(arguments: &Arguments, loaded: Loaded, processes: Processes) -> Result<Ap
             .unwrap_or_else(|| config.sandbox_name().as_str().to_owned()),
         run: arguments.run.clone().unwrap_or_else(run_id),
     };
-    let sink = Sink::open(&arguments.audit, &header).map_err(|error| Failure::Record {
-        path: arguments.audit.display().to_string(),
-        error,
-    })?;
+    let rotation = Rotation {
+        most_bytes: arguments.rotate_bytes,
+        most_age: Duration::from_secs(arguments.rotate_hours.saturating_mul(3_600)),
+    };
+    let sink =
+        Sink::open(&arguments.audit, &header, rotation).map_err(|error| Failure::Record {
+            path: arguments.audit.display().to_string(),
+            error,
+        })?;
     let servers = match arguments.resolver.as_slice() {
         [] => Servers::System,
         given => Servers::Given(given.to_vec()),
@@ -377,9 +384,11 @@ async fn watchers(arguments: &Arguments, app: &Arc<App>) -> Result<(), Failure> 
 async fn synced(app: Arc<App>) {
     loop {
         sleep(SYNC).await;
-        if let Some(file) = app.sink.unsynced() {
+        let files = app.sink.unsynced();
+        if !files.is_empty() {
             // What fails here is on its way all the same; the next line that fails is refused.
-            drop(tokio::task::spawn_blocking(move || file.sync_data()).await);
+            let sync = move || files.iter().try_for_each(File::sync_data);
+            drop(tokio::task::spawn_blocking(sync).await);
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use policies::audit::Record;
+use policies::audit::{Packing, Part, Record};
 
 use crate::cli::FollowArgs;
 use crate::console::{Console, escaped};
@@ -15,7 +16,7 @@ use crate::project::{Project, STATE_ROOT};
 use crate::world::World;
 
 use super::filter::Filter;
-use super::{lines, query};
+use super::{query, records};
 
 /// How often records are looked at: soon enough for people, and nothing to a machine.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -108,22 +109,27 @@ enum Sandboxes {
 }
 
 impl Sandboxes {
-    fn records(&self) -> Vec<PathBuf> {
-        let directories = match self {
+    fn files(&self) -> Vec<PathBuf> {
+        let mut directories = match self {
             Self::These(directories) => directories.clone(),
             Self::AllIn(root) => {
                 let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
                 entries.map(|entry| entry.path().join("audit")).collect()
             }
         };
+        directories.sort();
         // What is not there yet may come.
-        let records = directories
+        let files = directories
             .iter()
-            .flat_map(|directory| lines::records_in(directory).unwrap_or_default());
-        let mut records: Vec<PathBuf> = records.collect();
-        records.sort();
-        records
+            .flat_map(|directory| records::files_in(directory).unwrap_or_default());
+        // Lines that somebody packed were told when they were written.
+        files.filter(|path| !is_packed(path)).collect()
     }
+}
+
+fn is_packed(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Part::parse(&name).packing != Packing::Plain
 }
 
 /// Where reading begins in a record that is there already.
@@ -134,11 +140,14 @@ enum Begin {
     AtTheStart,
 }
 
-/// How far each record was read.
+/// How far each file was read. A file is known by its inode: rotation gives it another name, and another file its own.
 struct Follower {
     sandboxes: Sandboxes,
-    tails: BTreeMap<PathBuf, Tail>,
+    tails: BTreeMap<Inode, Tail>,
 }
+
+/// Device and number.
+type Inode = (u64, u64);
 
 #[derive(Debug, Default)]
 struct Tail {
@@ -150,38 +159,41 @@ struct Tail {
 impl Follower {
     fn new(sandboxes: Sandboxes, begin: Begin) -> Self {
         let tail = |path: PathBuf| {
-            let length = path.metadata().map(|found| found.len()).unwrap_or_default();
-            let read = if begin == Begin::AtTheEnd { length } else { 0 };
-            (
-                path,
-                Tail {
-                    read,
-                    partial: Vec::new(),
-                },
-            )
+            let found = path.metadata().ok()?;
+            let read = if begin == Begin::AtTheEnd {
+                found.len()
+            } else {
+                0
+            };
+            let partial = Vec::new();
+            Some(((found.dev(), found.ino()), Tail { read, partial }))
         };
-        let tails = sandboxes.records().into_iter().map(tail).collect();
+        let tails = sandboxes.files().into_iter().filter_map(tail).collect();
         Self { sandboxes, tails }
     }
 
     /// The lines that were written since the last step, record by record. A record that came new is read from its start.
     fn step(&mut self) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
-        for path in self.sandboxes.records() {
-            let tail = self.tails.entry(path.clone()).or_default();
+        for path in self.sandboxes.files() {
             // A record that cannot be read now may be readable in the next step.
-            tail.step(&path, &mut lines).ok();
+            self.read(&path, &mut lines).ok();
         }
         lines
+    }
+
+    fn read(&mut self, path: &Path, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
+        let file = File::open(path)?;
+        let found = file.metadata()?;
+        let tail = self.tails.entry((found.dev(), found.ino())).or_default();
+        tail.step(file, found.len(), lines)
     }
 }
 
 impl Tail {
-    fn step(&mut self, path: &Path, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
+    fn step(&mut self, mut file: File, length: u64, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
         if length < self.read {
-            // Another file under the same name: rotation.
+            // Somebody emptied it.
             *self = Self::default();
         }
         if length == self.read {
@@ -250,7 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_was_rotated_away_is_read_from_its_new_start() {
+    fn a_record_that_is_rotated_is_told_once_and_to_its_last_line() {
+        let keep = tempfile::tempdir().unwrap();
+        let record = keep.path().join("1.jsonl");
+        write(&record, "one\n").unwrap();
+        let mut follower = Follower::new(
+            Sandboxes::These(vec![keep.path().to_owned()]),
+            Begin::AtTheStart,
+        );
+        assert_eq!(step(&mut follower), ["one"]);
+        append(&record, "two\n");
+        std::fs::rename(&record, keep.path().join("1.00001.jsonl")).unwrap();
+        append(&record, "three\n");
+        append(&keep.path().join("0.00001.jsonl.gz"), "packed\n");
+        assert_eq!(step(&mut follower), ["two", "three"]);
+        assert_eq!(step(&mut follower), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_record_that_was_emptied_is_read_from_its_new_start() {
         let keep = tempfile::tempdir().unwrap();
         let record = keep.path().join("1.jsonl");
         write(&record, "one\ntwo\n").unwrap();

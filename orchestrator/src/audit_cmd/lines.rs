@@ -1,71 +1,23 @@
-//! Where records come from, and their lines one by one in bounded memory: the project's own, any file, stdin. Judges no line.
+//! The lines of a record one by one in bounded memory, whatever their file is packed in. Judges no line.
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::exit::{Exit, Failure};
-use crate::project::Project;
-use crate::world::World;
+
+use super::unpack;
 
 /// No line of a record is longer (`policies::audit` bounds every text in it); a longer one is skipped, not kept.
 const LINE_MAX_BYTES: usize = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// One record to read.
+/// One file to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// A file.
     File(PathBuf),
     /// Our own stdin.
     Stdin,
-}
-
-/// The records to read: `files`, or without any the project's own, oldest run first.
-///
-/// # Errors
-/// There is no project, or it has no record yet (exit 64).
-pub(super) fn places(files: &[PathBuf], world: &World) -> Result<Vec<Place>, Failure> {
-    if !files.is_empty() {
-        let place = |file: &PathBuf| match file.to_str() {
-            Some("-") => Place::Stdin,
-            Some(_) | None => Place::File(world.cwd.join(file)),
-        };
-        return Ok(files.iter().map(place).collect());
-    }
-    let project = Project::find(None, world)?;
-    let directory = project.state().audit();
-    let records = match records_in(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            let failure = Failure::new(Exit::No, format!("read {}", directory.display()));
-            return Err(failure.because(error));
-        }
-        Ok(records) => records,
-    };
-    if records.is_empty() {
-        let message = format!("there is no record in {}", directory.display());
-        return Err(Failure::usage(message).next("ocs run -- CMD writes one"));
-    }
-    Ok(records.into_iter().map(Place::File).collect())
-}
-
-/// The records in a directory, by name, which is by the time that their run began.
-///
-/// # Errors
-/// It cannot be read.
-pub(super) fn records_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut records = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().contains(".jsonl"))
-        {
-            records.push(path);
-        }
-    }
-    records.sort();
-    Ok(records)
 }
 
 impl Place {
@@ -77,13 +29,13 @@ impl Place {
         }
     }
 
-    /// Opens it.
+    /// Opens it, unpacked.
     ///
     /// # Errors
     /// It is not there, or may not be read (exit 64).
     pub(super) fn open(&self) -> Result<Box<dyn Read>, Failure> {
         match self {
-            Self::Stdin => Ok(Box::new(io::stdin())),
+            Self::Stdin => Ok(unpack::reader(io::stdin())),
             Self::File(path) => {
                 let failed =
                     |error| Failure::usage(format!("read {}", path.display())).because(error);
@@ -91,7 +43,7 @@ impl Place {
                 if file.metadata().map_err(failed)?.is_dir() {
                     return Err(failed(io::ErrorKind::IsADirectory.into()));
                 }
-                Ok(Box::new(file))
+                Ok(unpack::reader(file))
             }
         }
     }

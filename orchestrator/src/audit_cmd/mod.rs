@@ -7,10 +7,12 @@ mod lines;
 mod moment;
 mod query;
 pub(crate) mod record;
+pub(crate) mod records;
 mod report;
 mod row;
 mod table;
 mod tally;
+mod unpack;
 mod verify;
 
 use crate::cli::AuditCommand;

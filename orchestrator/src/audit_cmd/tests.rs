@@ -413,11 +413,21 @@ fn lines_that_are_none_are_skipped_counted_and_told() {
     bytes.extend(std::fs::read(&place.record).unwrap());
     bytes.extend(b"{\"v\":1,\"seq\":11,\"pr");
     std::fs::write(&place.record, bytes).unwrap();
-    let told = "warning: 5 lines could not be read; ocs audit verify names the first\n";
+    let told = format!(
+        "warning: 5 lines could not be read; the first: {}:1: not an event of the record: \
+         EOF while parsing a value at byte 0\n",
+        place.record.display()
+    );
     let (code, out, err) = place.types("query");
-    assert_eq!((code, out.lines().count(), err.as_str()), (0, 10, told));
+    assert_eq!(
+        (code, out.lines().count(), err.as_str()),
+        (0, 10, told.as_str())
+    );
     let (code, out, err) = place.types("report");
-    assert_eq!((code, out.lines().count(), err.as_str()), (0, 12, told));
+    assert_eq!(
+        (code, out.lines().count(), err.as_str()),
+        (0, 12, told.as_str())
+    );
     let (_, out, _) = place.types("report --json");
     assert!(out.contains("\"unread_lines\":5"), "{out}");
 }
@@ -427,7 +437,10 @@ fn a_file_without_a_single_event_is_no_record() {
     let place = place(&events());
     std::fs::write(place.root.join("notes"), "one\ntwo\n").unwrap();
     let file = place.root.join("notes").display().to_string();
-    let told = format!("ocs: {file} is no record: no line of it is an event\n");
+    let told = format!(
+        "ocs: {file} is no record: no line of it is an event; line 1: not an event of the record: \
+         expected value at byte 1\n"
+    );
     for line in ["report notes", "report --json notes", "query notes"] {
         assert_eq!(
             place.types(line),
@@ -468,7 +481,8 @@ fn verify_says_that_a_record_is_whole() {
         (0, format!("{path}: whole, 10 lines, head {head}\n"), "")
     );
     let expected = serde_json::json!({"v": 1, "ok": true, "files": [{
-        "file": path.to_string(), "ok": true, "lines": 10, "bad_line": null, "error": null, "head": head, "ended": true,
+        "file": path.to_string(), "ok": true, "lines": 10, "first": 1, "bad_line": null, "error": null, "head": head,
+        "ended": true, "parts": [{"file": path.to_string(), "last": 10, "head": head}],
     }]});
     let (code, out, _) = place.types("verify --json");
     assert_eq!(
@@ -569,3 +583,5 @@ fn a_project_without_a_record_is_told_how_to_get_one() {
         assert_eq!(place.types(line), (64, String::new(), told.clone()));
     }
 }
+
+mod parts;

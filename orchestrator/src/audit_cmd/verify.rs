@@ -2,7 +2,7 @@
 //! Clauses: R3.
 use std::io::Read;
 
-use policies::audit::{Record, Verified, Verifier};
+use policies::audit::{BadLine, Record, Verified, Verifier};
 use serde::Serialize;
 
 use crate::cli::VerifyArgs;
@@ -11,7 +11,8 @@ use crate::exit::{Exit, Failure};
 use crate::project::Project;
 use crate::world::World;
 
-use super::lines::{self, Place};
+use super::lines::Place;
+use super::records::{self, Begins, Whole};
 
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -24,19 +25,34 @@ struct Document {
 }
 
 /// What became of one record.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Outcome {
+    /// The bad file of a bad record; of a good one the last, which is written to.
     file: String,
     ok: bool,
+    /// Its files, as far as they were read.
+    parts: Vec<Part>,
     /// Good lines; of a bad record, those before the bad one.
     lines: u64,
-    /// The first bad line.
+    /// The number of the first line: 1, unless later parts were named alone.
+    first: u64,
+    /// The first bad line, counted in its file.
     bad_line: Option<u64>,
     error: Option<String>,
     /// The hash of the last line, to keep elsewhere.
     head: Option<String>,
     /// Whether the last event is `stop`.
     ended: Option<bool>,
+}
+
+/// One file of a record: the chain goes from the end of one into the next.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Part {
+    file: String,
+    /// The number of its last line.
+    last: u64,
+    /// The hash of its last line.
+    head: String,
 }
 
 /// Runs `ocs audit verify`.
@@ -54,8 +70,8 @@ pub(super) fn run(
         false => None,
     };
     let mut outcomes = Vec::new();
-    for place in lines::places(&args.files, world)? {
-        let outcome = verify(&place, sandbox.as_deref())?;
+    for record in records::records(&args.files, world)? {
+        let outcome = verify(&record, sandbox.as_deref())?;
         if !args.json {
             show(&outcome, console)?;
         }
@@ -72,63 +88,97 @@ pub(super) fn run(
     Ok(if ok { Exit::Ok } else { Exit::No })
 }
 
-fn verify(place: &Place, sandbox: Option<&str>) -> Result<Outcome, Failure> {
-    let file = place.name();
+fn verify(record: &Whole, sandbox: Option<&str>) -> Result<Outcome, Failure> {
+    let mut verifier = match record.begins {
+        Begins::Earlier => Verifier::of_a_part(),
+        Begins::Here => Verifier::new(),
+    };
+    let mut outcome = Outcome::default();
+    for place in &record.places {
+        outcome.file = place.name();
+        if let Err(bad) = feed(place, &mut verifier, sandbox)? {
+            return Ok(outcome.bad(&verifier, bad));
+        }
+        let (last, head) = verifier.head();
+        let file = place.name();
+        outcome.parts.push(Part { file, last, head });
+    }
+    let lines = verifier.lines();
+    Ok(match verifier.finish() {
+        Ok(Verified {
+            lines,
+            first,
+            seq: _,
+            head,
+            ended,
+        }) => Outcome {
+            ok: true,
+            lines,
+            first,
+            head: Some(head),
+            ended: Some(ended),
+            ..outcome
+        },
+        Err(bad) => Outcome {
+            lines,
+            bad_line: Some(bad.line),
+            error: Some(bad.fault.to_string()),
+            ..outcome
+        },
+    })
+}
+
+/// A line that does not belong, and why.
+struct Bad {
+    line: u64,
+    error: String,
+}
+
+/// Reads one file of a record; the first bad line, if there is one.
+fn feed(
+    place: &Place,
+    verifier: &mut Verifier,
+    sandbox: Option<&str>,
+) -> Result<Result<(), Bad>, Failure> {
     let mut reader = place.open()?;
-    let mut verifier = Verifier::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     let (mut lines, mut stranger) = (0, None);
     let mut each = |record: Record| {
         lines += 1;
         if sandbox.is_some_and(|sandbox| record.sandbox != sandbox) && stranger.is_none() {
-            stranger = Some((lines, record.sandbox));
+            let error = format!("from another sandbox: {}", record.sandbox);
+            stranger = Some(Bad { line: lines, error });
         }
     };
     let fed = loop {
-        let failed = |error| Failure::new(Exit::No, format!("read {file}")).because(error);
+        let failed =
+            |error| Failure::new(Exit::No, format!("read {}", place.name())).because(error);
         let length = reader.read(&mut chunk).map_err(failed)?;
         if length == 0 {
-            break verifier.finish();
+            break verifier.next_file();
         }
         if let Err(bad) = verifier.feed(chunk.get(..length).unwrap_or_default(), &mut each) {
             break Err(bad);
         }
     };
-    let bad = |line: u64, error: String| Outcome {
-        file: file.clone(),
-        ok: false,
-        lines: line.saturating_sub(1),
-        bad_line: Some(line),
-        error: Some(error),
-        head: None,
-        ended: None,
-    };
-    Ok(match (stranger, fed) {
-        (Some((line, name)), Err(first)) if line < first.line => bad(line, of_another(&name)),
-        (_, Err(first)) => bad(first.line, first.fault.to_string()),
-        (Some((line, name)), Ok(_)) => bad(line, of_another(&name)),
-        (
-            None,
-            Ok(Verified {
-                lines,
-                seq: _,
-                head,
-                ended,
-            }),
-        ) => Outcome {
-            file,
-            ok: true,
-            lines,
-            bad_line: None,
-            error: None,
-            head: Some(head),
-            ended: Some(ended),
-        },
-    })
+    // A stranger stands in front of a line that could not be read.
+    let unfit = fed.err().map(|BadLine { line, fault }| Bad {
+        line,
+        error: fault.to_string(),
+    });
+    Ok(stranger.or(unfit).map_or(Ok(()), Err))
 }
 
-fn of_another(sandbox: &str) -> String {
-    format!("from another sandbox: {sandbox}")
+impl Outcome {
+    fn bad(self, verifier: &Verifier, bad: Bad) -> Self {
+        let before = verifier.lines_before();
+        Self {
+            lines: before + bad.line.saturating_sub(1),
+            bad_line: Some(bad.line),
+            error: Some(bad.error),
+            ..self
+        }
+    }
 }
 
 fn show(outcome: &Outcome, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -144,8 +194,16 @@ fn show(outcome: &Outcome, console: &mut Console<'_>) -> Result<(), Failure> {
         ", no stop at its end: it goes on, or was cut off"
     };
     let head = outcome.head.as_deref().unwrap_or_default();
+    let files = match outcome.parts.len() {
+        0 | 1 => String::new(),
+        parts => format!(" in {parts} files"),
+    };
+    let begin = match outcome.first {
+        0 | 1 => String::new(),
+        first => format!(", from number {first} on: earlier parts were not read"),
+    };
     console.line(format_args!(
-        "{file}: {whole}, {} lines{end}, head {head}",
+        "{file}: {whole}, {} lines{files}{begin}{end}, head {head}",
         outcome.lines
     ))
 }

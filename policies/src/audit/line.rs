@@ -87,7 +87,10 @@ pub(super) fn parse(line: &[u8]) -> Result<(Record, Cow<'_, str>), Fault> {
 }
 
 fn in_any_order(line: &[u8]) -> Result<(Common<'_>, Event), Fault> {
-    let unknown = |error: serde_json::Error| Fault::Event(error.to_string());
+    let unknown = |error: serde_json::Error| {
+        // It counts lines from what it was given, which is one.
+        Fault::Event(error.to_string().replace(" at line 1 column ", " at byte "))
+    };
     let common: Common<'_> = serde_json::from_slice(line).map_err(unknown)?;
     // Another version's events are not ours to read: its number is the better answer.
     if common.v != VERSION {

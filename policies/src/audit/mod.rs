@@ -6,6 +6,7 @@
 mod chain;
 mod event;
 mod line;
+mod part;
 #[cfg(test)]
 pub(crate) mod sample;
 mod text;
@@ -19,6 +20,7 @@ pub use event::{
     Process, RequestEvent, StartEvent, StopEvent,
 };
 pub use line::Record;
+pub use part::{LAST_PART, Packing, Part};
 pub use text::Text;
 pub use time::Timestamp;
 pub use verify::{BadLine, Fault, Verified, Verifier};

@@ -70,6 +70,8 @@ pub enum Fault {
 pub struct Verified {
     /// How many lines.
     pub lines: u64,
+    /// The number of the first line: 1, unless what was read is a later part of a record.
+    pub first: u64,
     /// The number of the last line.
     pub seq: u64,
     /// The hash of the last line; keep it elsewhere to notice a record that was cut short.
@@ -81,13 +83,25 @@ pub struct Verified {
 /// The reader's end of a record.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    lines: u64,
+    /// Lines of the file that is read.
+    place: u64,
+    /// Lines of the files before it.
+    before: u64,
+    first: u64,
+    begins: Begins,
     seq: u64,
     prev: [u8; 64],
     origin: Option<(String, String)>,
     ended: bool,
     /// The beginning of a line whose end was not fed yet.
     partial: Vec<u8>,
+}
+
+/// Where a record may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    Anywhere,
+    AtTheFirstLine,
 }
 
 impl Default for Verifier {
@@ -101,7 +115,10 @@ impl Verifier {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            lines: 0,
+            place: 0,
+            before: 0,
+            first: 1,
+            begins: Begins::AtTheFirstLine,
             seq: 0,
             prev: NO_PREV,
             origin: None,
@@ -120,6 +137,48 @@ impl Verifier {
             prev,
             ..Self::new()
         }
+    }
+
+    /// A reader of a part of a record, whose earlier parts are not at hand: its first line is taken for what it says.
+    #[must_use]
+    pub const fn of_a_part() -> Self {
+        let mut verifier = Self::new();
+        verifier.begins = Begins::Anywhere;
+        verifier
+    }
+
+    /// The record goes on in another file: lines are counted from 1 again, and the chain is the same.
+    ///
+    /// # Errors
+    /// [`BadLine`]: the file before ends in half a line.
+    pub fn next_file(&mut self) -> Result<(), BadLine> {
+        if !self.partial.is_empty() {
+            self.place += 1;
+            return Err(self.bad(Fault::Torn));
+        }
+        self.before += std::mem::take(&mut self.place);
+        Ok(())
+    }
+
+    /// How many lines were read of all files.
+    #[must_use]
+    pub const fn lines(&self) -> u64 {
+        self.before + self.place
+    }
+
+    /// How many lines were read of the files before this one.
+    #[must_use]
+    pub const fn lines_before(&self) -> u64 {
+        self.before
+    }
+
+    /// The number of the last line that was accepted, and its hash.
+    #[must_use]
+    pub fn head(&self) -> (u64, String) {
+        (
+            self.seq,
+            self.prev.iter().copied().map(char::from).collect(),
+        )
     }
 
     /// Checks the next bytes of a record, wherever they are cut; each whole line is given to `each`.
@@ -144,7 +203,7 @@ impl Verifier {
             bytes = rest.get(1..).unwrap_or_default();
         }
         if self.partial.len() + bytes.len() > MAX_LINE {
-            self.lines += 1;
+            self.place += 1;
             return Err(self.bad(Fault::Long));
         }
         self.partial.extend_from_slice(bytes);
@@ -156,7 +215,7 @@ impl Verifier {
     /// # Errors
     /// [`BadLine`]: the record was changed or torn there.
     pub fn line(&mut self, line: &[u8]) -> Result<Record, BadLine> {
-        self.lines += 1;
+        self.place += 1;
         self.check(line).map_err(|fault| self.bad(fault))
     }
 
@@ -176,7 +235,7 @@ impl Verifier {
         }
         hash.update(tail);
         let (record, prev) = line::parse(line)?;
-        self.place(&record, &prev)?;
+        self.follow(&record, &prev)?;
         self.prev = hex(&hash.finalize().into());
         self.seq = record.seq;
         self.ended = matches!(record.event, Event::Stop(_));
@@ -184,7 +243,13 @@ impl Verifier {
     }
 
     /// Whether a line that is whole in itself belongs here.
-    fn place(&mut self, record: &Record, prev: &str) -> Result<(), Fault> {
+    fn follow(&mut self, record: &Record, prev: &str) -> Result<(), Fault> {
+        if self.lines() == 1 && self.begins == Begins::Anywhere {
+            self.first = record.seq;
+            self.seq = record.seq.saturating_sub(1);
+            // What is no hash fits no line.
+            self.prev = <[u8; 64]>::try_from(prev.as_bytes()).unwrap_or([b'-'; 64]);
+        }
         let (expected, found) = (self.seq + 1, record.seq);
         if found != expected {
             return Err(Fault::Seq { expected, found });
@@ -209,7 +274,7 @@ impl Verifier {
 
     const fn bad(&self, fault: Fault) -> BadLine {
         BadLine {
-            line: self.lines,
+            line: self.place,
             fault,
         }
     }
@@ -218,24 +283,20 @@ impl Verifier {
     ///
     /// # Errors
     /// [`BadLine`] if the last line has no end, or if there was no line at all.
-    pub fn finish(self) -> Result<Verified, BadLine> {
-        let line = self.lines + 1;
-        if !self.partial.is_empty() {
+    pub fn finish(mut self) -> Result<Verified, BadLine> {
+        self.next_file()?;
+        if self.before == 0 {
             return Err(BadLine {
-                line,
-                fault: Fault::Torn,
-            });
-        }
-        if self.lines == 0 {
-            return Err(BadLine {
-                line,
+                line: 1,
                 fault: Fault::Empty,
             });
         }
+        let (seq, head) = self.head();
         Ok(Verified {
-            lines: self.lines,
-            seq: self.seq,
-            head: self.prev.iter().copied().map(char::from).collect(),
+            lines: self.before,
+            first: self.first,
+            seq,
+            head,
             ended: self.ended,
         })
     }

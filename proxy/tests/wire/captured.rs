@@ -49,7 +49,12 @@ impl Captured {
         };
         let app = App {
             live: Live::new(config.policy(None, surroundings)),
-            sink: Sink::open(&directory.path().join("audit.jsonl"), &header).unwrap(),
+            sink: Sink::open(
+                &directory.path().join("audit.jsonl"),
+                &header,
+                proxy::record_writer::Rotation::NEVER,
+            )
+            .unwrap(),
             resolver: Resolver::new(
                 Servers::Given(vec![dns.address]),
                 Files::default(),

@@ -33,4 +33,6 @@ mod record;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod smuggling;

@@ -25,6 +25,7 @@ fn a_record_as_it_was_written_is_accepted_and_gives_its_events_back() {
     let head = hex(&Sha256::digest(&last[..last.len() - 1]).into());
     let expected = Verified {
         lines: 9,
+        first: 1,
         seq: 9,
         head: String::from_utf8(head.to_vec()).unwrap(),
         ended: true,
@@ -272,4 +273,46 @@ fn memory_is_bounded_by_the_longest_line_that_is_read() {
             fault: Fault::Long
         }
     );
+}
+
+#[test]
+fn a_record_in_parts_is_the_record_and_its_lines_are_counted_in_each() {
+    let record = sample::record();
+    let all = lines(&record);
+    for cut in 0..=all.len() {
+        let (one, other) = all.split_at(cut);
+        let mut verifier = Verifier::new();
+        verifier.feed(&one.concat(), drop).unwrap();
+        verifier.next_file().unwrap();
+        verifier.feed(&other.concat(), drop).unwrap();
+        assert_eq!(verifier.finish(), verify(&record), "cut after {cut}");
+        // The first line of the second part is lost: its second is the bad one, and the first of that file.
+        if let Some((_, rest)) = other.split_first().filter(|(_, rest)| !rest.is_empty()) {
+            let mut verifier = Verifier::new();
+            verifier.feed(&one.concat(), drop).unwrap();
+            verifier.next_file().unwrap();
+            assert_eq!(verifier.feed(&rest.concat(), drop).unwrap_err().line, 1);
+        }
+    }
+}
+
+#[test]
+fn a_part_alone_says_where_it_begins_and_a_part_that_ends_in_half_a_line_is_torn() {
+    let record = sample::record();
+    let all = lines(&record);
+    let mut verifier = Verifier::of_a_part();
+    verifier.feed(&all[4..].concat(), drop).unwrap();
+    let verified = verifier.finish().unwrap();
+    assert_eq!((verified.first, verified.lines, verified.seq), (5, 5, 9));
+    let mut verifier = Verifier::of_a_part();
+    verifier.feed(all[4], drop).unwrap();
+    assert_eq!(verifier.feed(all[6], drop).unwrap_err().line, 2);
+    let mut verifier = Verifier::new();
+    verifier.feed(all[0], drop).unwrap();
+    verifier.feed(b"{", drop).unwrap();
+    let torn = BadLine {
+        line: 2,
+        fault: Fault::Torn,
+    };
+    assert_eq!(verifier.next_file(), Err(torn));
 }
