@@ -239,6 +239,11 @@ impl Run {
         &self.directory
     }
 
+    /// Where its proxy says how it stands.
+    pub(crate) fn admin(&self) -> PathBuf {
+        self.directory.join(ADMIN)
+    }
+
     /// Where its record goes.
     pub(crate) fn record(&self) -> &Path {
         &self.record
@@ -330,6 +335,8 @@ impl Run {
 }
 
 const MARK: &str = "mark.json";
+/// The socket of a run's proxy, in the run's directory: `GET /status` and its neighbours (docs/audit-log.md).
+pub(crate) const ADMIN: &str = "admin.sock";
 
 /// Waits until nobody else begins or ends a run of this sandbox.
 ///

@@ -1,11 +1,12 @@
-//! Serves `/live`, `/ready` and `/metrics` to whoever watches the proxy, on a socket that the agent cannot reach.
+//! Serves `/live`, `/ready`, `/status` and `/metrics` to whoever watches the proxy, on a socket that the agent cannot reach.
 //!
 //! A unix socket of mode 0600 beside the record; on request a loopback address of the host as well. It only answers:
 //! nothing is changed and nobody is dialled from here. Not here: what is counted (`metrics.rs`). Clauses: W8
 
 use std::convert::Infallible;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::live::Phase;
+use crate::status::Status;
 
 /// Watchers at once; more wait in the backlog.
 const WATCHERS: usize = 16;
@@ -33,18 +35,28 @@ const WATCHERS: usize = 16;
 const HEAD: Duration = Duration::from_secs(5);
 /// The text format of Prometheus.
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Makes the socket, for its owner only. One that a dead proxy left is replaced.
 ///
 /// # Errors
-/// The directory is not there or not ours, or the path is longer than a socket's may be (108 bytes, unix(7)).
+/// The directory is not there or not ours.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
+    // unix(7): 108 bytes, and state lies deep below a home; a directory's descriptor makes any path short.
+    let (directory, name) = (path.parent(), path.file_name());
+    let listener = match directory.zip(name) {
+        Some((directory, name)) if directory != Path::new("") => {
+            let directory = File::open(directory)?;
+            let short = format!("/proc/self/fd/{}", directory.as_raw_fd());
+            UnixListener::bind(Path::new(&short).join(name))?
+        }
+        Some(_) | None => UnixListener::bind(path)?,
+    };
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -127,11 +139,16 @@ fn answer<B>(request: &Request<B>, app: &App) -> Response<Full<Bytes>> {
                 "ending\n".to_owned(),
             ),
         },
+        (&Method::GET, "/status") => {
+            // Our own values: they always serialize.
+            let status = serde_json::to_string(&Status::of(app)).unwrap_or_default();
+            (StatusCode::OK, JSON, status + "\n")
+        }
         (&Method::GET, "/metrics") => (StatusCode::OK, METRICS, app.sink.metrics().render()),
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,
             PLAIN,
-            "there is /live, /ready and /metrics\n".to_owned(),
+            "there is /live, /ready, /status and /metrics\n".to_owned(),
         ),
         (_, _) => (
             StatusCode::METHOD_NOT_ALLOWED,

@@ -48,7 +48,7 @@ pub struct Arguments {
     /// The engine's name in the record
     #[arg(long, value_name = "NAME", default_value = "none")]
     pub engine: String,
-    /// Serve /live, /ready and /metrics on a unix socket made here, for its owner only
+    /// Serve /live, /ready, /status and /metrics on a unix socket made here, for its owner only
     #[arg(long, value_name = "PATH")]
     pub admin: Option<PathBuf>,
     /// Serve them on a loopback address as well: every user of this machine can read them

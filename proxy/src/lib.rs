@@ -58,6 +58,7 @@ pub mod slots;
 mod sock_diag;
 pub mod sockets;
 pub mod start;
+mod status;
 pub mod synthetic;
 mod tally;
 mod transparent;

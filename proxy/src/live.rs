@@ -4,7 +4,7 @@
 //! Clauses: W9
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use policies::audit::Outcome;
 use policies::{Carries, PinnedPermit, Policy, Verdict};
@@ -14,6 +14,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Live {
     now: watch::Sender<Now>,
+    /// What is wrong with the file of the policy, if it changed and is not in force.
+    fault: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +74,19 @@ impl Live {
         };
         Self {
             now: watch::Sender::new(now),
+            fault: Mutex::default(),
         }
+    }
+
+    /// What is wrong with the file of the policy, if it changed and is not in force.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.clone()
+    }
+
+    /// Says what is wrong with it now.
+    pub(crate) fn find_fault(&self, fault: Option<String>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// The policy in force.

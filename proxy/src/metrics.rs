@@ -117,6 +117,14 @@ impl Metrics {
         bump(Some(&self.unrecorded), 1);
     }
 
+    /// Requests allowed, refused, and allowed that did not end yet.
+    pub(crate) fn requests_now(&self) -> (u64, u64, u64) {
+        let sum = |counters: &[AtomicU64]| counters.iter().map(|n| n.load(Relaxed)).sum::<u64>();
+        // Decisions first: a request may end in between, never the other way round.
+        let (allowed, denied) = (self.allowed.load(Relaxed), sum(&self.refused));
+        (allowed, denied, allowed.saturating_sub(sum(&self.closed)))
+    }
+
     /// The page of `/metrics`, in the text format of Prometheus, version 0.0.4.
     pub(crate) fn render(&self) -> String {
         let mut page = Page(String::with_capacity(8192));

@@ -168,6 +168,11 @@ pub async fn watch(
             },
         };
         let came = reload(&source, &mut seen, &app).await;
+        app.live.find_fault(match &came {
+            Reload::InForce(..) | Reload::Same => None,
+            Reload::Refused(error) => Some(error.to_string()),
+            Reload::Unrecorded(error) => Some(error.to_string()),
+        });
         tell(&came);
         // What could not be recorded is still to be done; a file that is wrong is told of once.
         if matches!(came, Reload::Refused(_)) {

@@ -43,7 +43,23 @@ struct Inner {
     lost: u64,
     lost_closes: u64,
     tally: Tally,
+    refuses: bool,
     metrics: Arc<Metrics>,
+}
+
+/// How the record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Lines so far.
+    pub(crate) lines: u64,
+    /// SHA-256 of the last one.
+    pub(crate) head: String,
+    /// Whether the last line that was tried could not be written: new requests are refused.
+    pub(crate) refuses: bool,
+    /// Events that happened and wait for room.
+    pub(crate) owed: usize,
+    /// Requests that were refused because they could not be recorded, since the last that could.
+    pub(crate) lost: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,6 +93,7 @@ impl Sink {
             lost: 0,
             lost_closes: 0,
             tally: Tally::default(),
+            refuses: false,
         };
         if torn {
             inner.owed.push_back(gap(Lost::Tail, None));
@@ -161,6 +178,18 @@ impl Sink {
         inner.writer.unsynced()
     }
 
+    /// How the record stands now.
+    pub(crate) fn standing(&self) -> Standing {
+        let inner = self.lock();
+        Standing {
+            lines: inner.chain.seq(),
+            head: inner.chain.head(),
+            refuses: inner.refuses,
+            owed: inner.owed.len(),
+            lost: inner.lost,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while it was held may have left half a line: the writer knows, and the next line cuts it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -190,7 +219,8 @@ impl Inner {
     fn write(&mut self, event: &Event) -> Result<(), Unrecorded> {
         let time = Timestamp::from(SystemTime::now());
         let line = self.chain.line(time, event);
-        if self.writer.append(line).is_err() {
+        self.refuses = self.writer.append(line).is_err();
+        if self.refuses {
             self.chain.undo();
             self.metrics.lost();
             return Err(Unrecorded);

@@ -44,7 +44,8 @@ pub(super) fn prepare(
         directory: &place.directory,
     });
     let marked = Marked::begin(project, world)?;
-    let proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
+    let mut proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
+    proxy_arguments.extend(["--admin".into(), marked.run.admin().into_os_string()]);
     let Settled {
         policy, targets, ..
     } = settled;

@@ -36,3 +36,5 @@ mod reload;
 mod rotation;
 #[cfg(test)]
 mod smuggling;
+#[cfg(test)]
+mod watchers;
