@@ -227,6 +227,38 @@ pub struct EnvPassthrough {
 pub struct Agent {
     /// `agent.tool`.
     pub tool: Tool,
+    /// `agent.packages`: what the agent's image installs besides, each once, in the order of the file.
+    pub packages: Vec<PackageName>,
+}
+
+/// The name of a Debian package, `[a-z0-9][a-z0-9+._-]*`. Never ends in `-`: apt-get would remove what stands before it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackageName(Arc<str>);
+
+impl PackageName {
+    /// Parses a name; `None` for what is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let inner = |byte: u8| first(byte) || b"+._-".contains(&byte);
+        let good = text.bytes().next().is_some_and(first)
+            && text.bytes().all(inner)
+            && !text.ends_with('-')
+            && text.len() <= 128;
+        good.then(|| Self(Arc::from(text)))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// The agent's program.

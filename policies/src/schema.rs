@@ -97,6 +97,11 @@ fn agent() -> Value {
         "type": ["object", "null"],
         "additionalProperties": false,
         "properties": {
+            "packages": {
+                "description": "Debian packages for the agent's image; the engine native shows what the host has.",
+                "type": ["array", "null"],
+                "items": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9+._-]*[a-z0-9+._])?$", "maxLength": 128}
+            },
             "tool": {
                 "description": "opencode, omp, or a command; no shell reads it.",
                 "anyOf": [

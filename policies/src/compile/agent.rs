@@ -2,9 +2,9 @@
 
 use super::Compiler;
 use crate::yaml::{Kind, Node, Scalar, quoted};
-use crate::{Agent, Tool};
+use crate::{Agent, PackageName, Tool};
 
-pub(crate) const KEYS: [&str; 1] = ["tool"];
+pub(crate) const KEYS: [&str; 2] = ["packages", "tool"];
 
 /// What a shell would read otherwise than literally; no shell reads a tool's command.
 const SHELL: [char; 22] = [
@@ -20,7 +20,29 @@ impl Compiler {
         let tool = sections.get("tool").and_then(|node| self.tool(node));
         Agent {
             tool: tool.unwrap_or(Tool::OpenCode),
+            packages: self.packages(sections.get("packages").copied()),
         }
+    }
+
+    fn packages(&mut self, node: Option<&Node>) -> Vec<PackageName> {
+        let mut packages: Vec<PackageName> = Vec::new();
+        for (place, scalar) in self.items(node, "agent.packages") {
+            match PackageName::parse(&scalar.text) {
+                // Twice is once: the order means nothing.
+                Some(package) if packages.contains(&package) => {}
+                Some(package) => packages.push(package),
+                None => {
+                    let message = format!(
+                        "{} is no name of a Debian package: lower-case letters, digits and `+._-`, a letter or digit first",
+                        quoted(&scalar.text)
+                    );
+                    let lower = scalar.text.trim().to_ascii_lowercase();
+                    let meant = PackageName::parse(&lower);
+                    self.error(place, message, meant.map(|meant| format!("- {meant}")));
+                }
+            }
+        }
+        packages
     }
 
     fn tool(&mut self, node: &Node) -> Option<Tool> {

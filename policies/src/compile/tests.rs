@@ -262,6 +262,7 @@ limits:
   pids: 512
 agent:
   tool: [claude, --print]
+  packages: [g++, python3.11, libssl-dev, g++]
 ";
     let (config, _) = parse(text).unwrap();
     let expected = Limits {
@@ -278,8 +279,16 @@ agent:
         config.agent().tool,
         Tool::Command(vec!["claude".to_owned(), "--print".to_owned()])
     );
+    let packages: Vec<&str> = config
+        .agent()
+        .packages
+        .iter()
+        .map(PackageName::as_str)
+        .collect();
+    assert_eq!(packages, ["g++", "python3.11", "libssl-dev"]);
     let (config, _) = parse("sandbox-name: a\n").unwrap();
     assert_eq!(*config.limits(), Limits::UNLESS_LISTED);
+    assert_eq!(config.agent().packages, []);
     assert_eq!(config.agent().tool, Tool::OpenCode);
 }
 
