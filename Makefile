@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-OPENCODE := 1.18.33
+OPENCODE := $(shell sed -n s/^OPENCODE_VERSION=//p image/versions.env)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PRODUCT := -p orchestrator -p proxy -p netctl --bins
 

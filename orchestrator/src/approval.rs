@@ -99,6 +99,13 @@ impl Snapshot {
         hook.map(|hook| hook.content.as_slice())
     }
 
+    /// The content of one of the files, if it is there and says anything.
+    #[must_use]
+    pub fn content(&self, name: &str) -> Option<&[u8]> {
+        let file = self.files.iter().find(|file| file.name == name);
+        file.map(|file| file.content.as_slice())
+    }
+
     /// Every file as a change from nothing.
     #[must_use]
     pub fn as_new(&self) -> Vec<Change> {

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 mod audit;
+mod image;
 mod policy;
 
 pub use audit::{
     AuditCommand, FilterArgs, FollowArgs, FormArgs, QueryArgs, ReportArgs, VerifyArgs,
 };
+pub use image::{BuildArgs, ContainerEngine, VersionsArgs};
 pub use policy::{
     ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
     SuggestArgs,
@@ -26,8 +28,6 @@ pub const NOT_BUILT: &[&str] = &[
     "web",
     "web-auth",
     "terminal",
-    "build",
-    "versions",
     "task",
     "mcp",
     "verify",
@@ -78,6 +78,10 @@ pub enum Command {
     /// Read the record of what went out and what was refused
     #[command(subcommand, arg_required_else_help = true)]
     Audit(AuditCommand),
+    /// Build the images of the container engines, where what goes into them changed
+    Build(BuildArgs),
+    /// Say which versions the images are made of
+    Versions(VersionsArgs),
     /// Say what this machine can do, and what to type where something is missing
     Doctor(DoctorArgs),
     /// The inner half of `doctor`; started by ocs itself.

@@ -41,7 +41,7 @@ const TEMPLATES: [Template; 4] = [
     Template {
         name: "opencode.jsonc",
         role: "the agent's own permissions",
-        text: include_str!("../templates/opencode.jsonc"),
+        text: include_str!("../../image/agent/opencode.jsonc"),
         mode: 0o644,
     },
     Template {

@@ -25,6 +25,7 @@ pub mod world;
 
 mod audit_cmd;
 mod doctor;
+mod image;
 mod init;
 mod launch;
 mod llm;

@@ -36,13 +36,20 @@ fn help_lists_no_command_that_is_not_built() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(listed, ["init", "run", "policy", "audit", "doctor"]);
+    let built = [
+        "init", "run", "policy", "audit", "build", "versions", "doctor",
+    ];
+    assert_eq!(listed, built);
 }
 
 #[test]
 fn the_old_names_are_the_new_commands() {
     assert!(matches!(typed("/usr/bin/ocs-init --yes d"), Ok(Command::Init(args)) if args.yes));
-    for (old, now) in OLD_NAMES.into_iter().skip(1) {
+    assert!(matches!(
+        typed("ocs-rebuild-container --no-cache"),
+        Ok(Command::Build(args)) if args.no_cache
+    ));
+    for (old, now) in OLD_NAMES.into_iter().skip(2) {
         assert!(
             matches!(typed(old), Err(NotACommand::NotBuilt(name)) if name == now),
             "{old}"

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::exit::Exit;
 use crate::probe::{Finding, Proven};
 
+pub(crate) mod client;
 pub(crate) mod cover;
 #[cfg(target_os = "linux")]
 pub mod native;
