@@ -283,7 +283,7 @@ agent:
         .agent()
         .packages
         .iter()
-        .map(PackageName::as_str)
+        .map(crate::PackageName::as_str)
         .collect();
     assert_eq!(packages, ["g++", "python3.11", "libssl-dev"]);
     let (config, _) = parse("sandbox-name: a\n").unwrap();
