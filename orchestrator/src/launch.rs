@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use policies::{Config, Mode, Policy};
 
 use crate::bringup::{BringUpError, Cause, Running as Runs, Sandbox};
+use crate::checkpoint::Watcher;
 use crate::cli;
 use crate::console::{Console, Style, escaped};
 use crate::engine::native::{Native, Setup};
@@ -134,8 +135,9 @@ impl Running {
     /// Stays until the end, and takes everything down. When `until` becomes readable, or its other end is closed, the
     /// agent is asked to end, and killed if it takes too long: a timer, or a pipe.
     pub(crate) fn attend(self, until: Option<&OwnedFd>) -> Ended {
+        let checkpoints = Watcher::begin(&self.facts.record);
         match self.up {
-            Up::Native(sandbox) => Ended::of(sandbox.attend(until), self.facts),
+            Up::Native(sandbox) => Ended::of(sandbox.attend(until), self.facts, checkpoints),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod sandbox_id;
 pub mod world;
 
 mod audit_cmd;
+mod checkpoint;
 mod doctor;
 mod image;
 mod init;

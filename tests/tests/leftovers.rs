@@ -48,11 +48,12 @@ impl Ground {
         let mut files = files_below(&self.world.outside(Path::new("/tmp")))?;
         files.extend(files_below(&home)?);
         let project = home.join("project");
-        // The record, what a person approved, and the lock that two starts at once meet at: all of them are meant to stay.
+        // The record with its signatures and their key, what a person approved, and the lock that two starts at once meet at: all of them are meant to stay.
         files.retain(|path| {
             let record = path
                 .extension()
-                .is_some_and(|extension| extension == "jsonl");
+                .is_some_and(|extension| extension == "jsonl" || extension == "checkpoint")
+                || path.ends_with("checkpoint.key");
             let approved =
                 path.ends_with("policy.lock") || path.iter().any(|part| part == "approved");
             !record && !approved && !path.ends_with("run/lock") && !path.starts_with(&project)

@@ -26,6 +26,27 @@ for_each_user! {
         Ok(())
     }
 
+    fn a_run_is_signed_at_its_end_and_a_record_written_anew_is_found(who) {
+        let world = World::new(&Order::usual()?)?;
+        let project = Project::new(&world, who, USUAL)?;
+        project.run(&["sh", "-c", "curl -s https://evil.test/"])?;
+        let whole = project.ocs(&["audit", "verify", "--json"])?.succeeded()?;
+        let said: serde_json::Value = serde_json::from_str(&whole.stdout)?;
+        let record = project.newest_record()?;
+        assert_eq!(said["files"][0]["signed"], record.lines.len(), "{whole}");
+        let key = said["files"][0]["key"].as_str().context("no key")?.to_owned();
+        project.run(&["true"])?.succeeded()?;
+        project.ocs(&["audit", "verify", "--key", &key])?.succeeded()?;
+        let other = project.newest_record()?;
+        // The second run in the first one's place: whole in itself, and not what was signed under that name.
+        fs::copy(&other.file, &record.file)?;
+        let finished = project.ocs(&["audit", "verify"])?;
+        let bad = format!("{}:", record.file.file_name().context("no name")?.to_string_lossy());
+        assert!(finished.code() == 1 && finished.stdout.contains(&bad), "{finished}");
+        assert!(finished.stdout.contains("signed"), "{finished}");
+        Ok(())
+    }
+
     fn a_record_cut_short_before_its_stop_is_said_to_have_none(who) {
         let world = World::new(&Order::usual()?)?;
         let project = Project::new(&world, who, USUAL)?;

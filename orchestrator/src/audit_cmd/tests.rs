@@ -56,7 +56,7 @@ fn close(id: u64) -> Event {
 }
 
 /// One event of every kind, one every half hour.
-fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     let mode = Mode::Filtered;
     let (version, engine) = (Text::new("0.1.0"), Text::new("native"));
     let (hash, source) = (Text::new("abc"), Text::new(CONFIG_FILE));
@@ -478,11 +478,15 @@ fn verify_says_that_a_record_is_whole() {
     let head = out.trim_end().rsplit(' ').next().unwrap().to_owned();
     assert_eq!(
         (code, out, err.as_str()),
-        (0, format!("{path}: whole, 10 lines, head {head}\n"), "")
+        (
+            0,
+            format!("{path}: whole, 10 lines, not signed, head {head}\n"),
+            ""
+        )
     );
     let expected = serde_json::json!({"v": 1, "ok": true, "files": [{
         "file": path.to_string(), "ok": true, "lines": 10, "first": 1, "bad_line": null, "error": null, "head": head,
-        "ended": true, "parts": [{"file": path.to_string(), "last": 10, "head": head}],
+        "ended": true, "signed": null, "key": null, "parts": [{"file": path.to_string(), "last": 10, "head": head}],
     }]});
     let (code, out, _) = place.types("verify --json");
     assert_eq!(
@@ -525,8 +529,9 @@ fn verify_sees_lost_lines_and_says_where_the_end_is_open() {
     assert_eq!(place.types("verify"), (1, expected, String::new()));
     std::fs::write(&place.record, lines[..5].concat()).unwrap();
     let (code, out, _) = place.types("verify");
-    let expected =
-        format!("{path}: whole, 5 lines, no stop at its end: it goes on, or was cut off, head ");
+    let expected = format!(
+        "{path}: whole, 5 lines, no stop at its end: it goes on, or was cut off, not signed, head "
+    );
     assert_eq!((code, out.starts_with(&expected)), (0, true), "{out}");
     std::fs::write(&place.record, &good[..good.len() - 1]).unwrap();
     let expected = format!("{path}:10: bad: torn: the line has no end\n");

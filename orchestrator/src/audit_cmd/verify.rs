@@ -5,6 +5,7 @@ use std::io::Read;
 use policies::audit::{BadLine, Record, Verified, Verifier};
 use serde::Serialize;
 
+use crate::checkpoint::{self, Checkpoint, Key};
 use crate::cli::VerifyArgs;
 use crate::console::{Console, Style, escaped};
 use crate::exit::{Exit, Failure};
@@ -43,6 +44,10 @@ struct Outcome {
     head: Option<String>,
     /// Whether the last event is `stop`.
     ended: Option<bool>,
+    /// The number of the last line that is signed.
+    signed: Option<u64>,
+    /// The public key that signed.
+    key: Option<String>,
 }
 
 /// One file of a record: the chain goes from the end of one into the next.
@@ -65,13 +70,17 @@ pub(super) fn run(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     // The project's own record must be of its own sandbox: a whole record of another one in its place is a bad one.
-    let sandbox = match args.files.is_empty() {
-        true => Some(Project::find(None, world)?.id().to_string()),
+    let project = match args.files.is_empty() {
+        true => Some(Project::find(None, world)?),
         false => None,
+    };
+    let own = Own {
+        sandbox: project.as_ref().map(|project| project.id().to_string()),
+        key: args.key.clone(),
     };
     let mut outcomes = Vec::new();
     for record in records::records(&args.files, world)? {
-        let outcome = verify(&record, sandbox.as_deref())?;
+        let outcome = verify(&record, &own)?;
         if !args.json {
             show(&outcome, console)?;
         }
@@ -88,15 +97,37 @@ pub(super) fn run(
     Ok(if ok { Exit::Ok } else { Exit::No })
 }
 
-fn verify(record: &Whole, sandbox: Option<&str>) -> Result<Outcome, Failure> {
+/// What records must be.
+struct Own {
+    /// Of this sandbox.
+    sandbox: Option<String>,
+    /// Signed with this key.
+    key: Option<String>,
+}
+
+fn verify(record: &Whole, own: &Own) -> Result<Outcome, Failure> {
     let mut verifier = match record.begins {
         Begins::Earlier => Verifier::of_a_part(),
         Begins::Here => Verifier::new(),
     };
     let mut outcome = Outcome::default();
+    match signed(record, own) {
+        Ok(checkpoints) => {
+            for checkpoint in checkpoints {
+                verifier.expect(checkpoint.seq, &checkpoint.head);
+                outcome.signed = outcome.signed.max(Some(checkpoint.seq));
+                outcome.key = Some(checkpoint.key);
+            }
+        }
+        Err(error) => {
+            outcome.file = record.places.last().map(Place::name).unwrap_or_default();
+            outcome.error = Some(error);
+            return Ok(outcome);
+        }
+    }
     for place in &record.places {
         outcome.file = place.name();
-        if let Err(bad) = feed(place, &mut verifier, sandbox)? {
+        if let Err(bad) = feed(place, &mut verifier, own.sandbox.as_deref())? {
             return Ok(outcome.bad(&verifier, bad));
         }
         let (last, head) = verifier.head();
@@ -126,6 +157,34 @@ fn verify(record: &Whole, sandbox: Option<&str>) -> Result<Outcome, Failure> {
             ..outcome
         },
     })
+}
+
+/// What was signed of a record, by the key that should have.
+fn signed(record: &Whole, own: &Own) -> Result<Vec<Checkpoint>, String> {
+    let Some(Place::File(file)) = record.places.first() else {
+        return match &own.key {
+            Some(_) => Err("what comes over stdin has no checkpoints beside it".to_owned()),
+            None => Ok(Vec::new()),
+        };
+    };
+    let checkpoints = checkpoint::read(&checkpoint::beside(file)).map_err(|it| it.to_string())?;
+    if checkpoints.is_empty() && own.key.is_some() {
+        return Err("it is not signed".to_owned());
+    }
+    let key = match (&own.key, checkpoint::key_of(file)) {
+        (Some(key), _) => Some(key.clone()),
+        (None, Some(path)) if own.sandbox.is_some() && !checkpoints.is_empty() => {
+            let read = Key::read(&path).map(|key| key.public());
+            let gone = |error| format!("the key of its checkpoints, {}: {error}", path.display());
+            Some(read.map_err(gone)?)
+        }
+        (None, _) => None,
+    };
+    let stranger = |it: &&Checkpoint| key.as_ref().is_some_and(|key| *key != it.key);
+    match checkpoints.iter().find(stranger) {
+        Some(checkpoint) => Err(format!("signed with another key: {}", checkpoint.key)),
+        None => Ok(checkpoints),
+    }
 }
 
 /// A line that does not belong, and why.
@@ -187,6 +246,10 @@ fn show(outcome: &Outcome, console: &mut Console<'_>) -> Result<(), Failure> {
         let bad = console.styled(Style::Bad, "bad");
         return console.line(format_args!("{file}:{line}: {bad}: {}", escaped(error)));
     }
+    if let Some(error) = &outcome.error {
+        let bad = console.styled(Style::Bad, "bad");
+        return console.line(format_args!("{file}: {bad}: {}", escaped(error)));
+    }
     let whole = console.styled(Style::Good, "whole");
     let end = if outcome.ended == Some(true) {
         ""
@@ -202,8 +265,12 @@ fn show(outcome: &Outcome, console: &mut Console<'_>) -> Result<(), Failure> {
         0 | 1 => String::new(),
         first => format!(", from number {first} on: earlier parts were not read"),
     };
+    let signed = match (&outcome.signed, &outcome.key) {
+        (Some(number), Some(key)) => format!(", signed up to number {number} with key {key}"),
+        (Some(_) | None, _) => ", not signed".to_owned(),
+    };
     console.line(format_args!(
-        "{file}: {whole}, {} lines{files}{begin}{end}, head {head}",
+        "{file}: {whole}, {} lines{files}{begin}{end}{signed}, head {head}",
         outcome.lines
     ))
 }

@@ -26,7 +26,10 @@ Examples:
 
 const VERIFY_HELP: &str = "\
 Checks every line's digest, its number and its place behind the line before it. What no reader can see from the record \
-alone is that whole lines are missing at its end: keep the head that is printed elsewhere, and compare.
+alone is that whole lines are missing at its end, or that all of it was written anew. So every part that is closed, and the \
+end of every run, is signed (RUN.checkpoint, beside the record) with a key of the sandbox: what was signed must stand there. \
+Who could write the record could also take the signatures away, or the key: keep the head or the key that is printed \
+elsewhere, and compare, or give the key with --key.
 
 Exit codes: 0 every record is whole, 1 a line is bad (file, line and reason are printed), 64 nothing to read.";
 
@@ -99,6 +102,10 @@ pub struct FollowArgs {
 #[derive(Args, Debug)]
 #[command(after_help = VERIFY_HELP)]
 pub struct VerifyArgs {
+    /// Every record must be signed with this public key, as an earlier verify printed it [default: the sandbox's own key,
+    /// where something is signed]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// Records to read in place of the project's own; - is stdin
     #[arg(value_name = "FILE", help = FILES)]
     pub files: Vec<PathBuf>,

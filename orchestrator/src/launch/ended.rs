@@ -4,6 +4,7 @@ use std::io;
 
 use super::{Facts, tell_left};
 use crate::bringup;
+use crate::checkpoint::Watcher;
 use crate::console::{Console, Style};
 use crate::engine::{Ending, Engine, EngineError, Told};
 use crate::exit::{Exit, Failure};
@@ -26,7 +27,11 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    pub(super) fn of<E: Engine>(ended: bringup::Ended<E>, facts: Facts) -> Self {
+    pub(super) fn of<E: Engine>(
+        ended: bringup::Ended<E>,
+        facts: Facts,
+        checkpoints: Watcher,
+    ) -> Self {
         let bringup::Ended {
             ending,
             left,
@@ -51,6 +56,9 @@ impl Ended {
                 .iter()
                 .map(|path| format!("{} was made by the agent, and is removed", path.display())),
         );
+        if let Err(error) = checkpoints.end() {
+            notes.push(format!("the end of the record is not signed: {error}"));
+        }
         let read = Summary::read(&facts.record, record_from, &facts.targets, &facts.policy);
         Self {
             exit,

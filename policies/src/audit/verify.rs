@@ -4,6 +4,8 @@
 //! whole lines are missing at its end: keep [`Verified::head`] elsewhere for that, and look at [`Verified::ended`].
 //! Clauses: R3.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use super::chain::{DIGEST_CLOSE, DIGEST_OPEN, NO_PREV, hex};
@@ -54,6 +56,18 @@ pub enum Fault {
     /// The run had ended, and this is no new one.
     #[error("it stands behind the `stop` of the run")]
     AfterStop,
+    /// A checkpoint was signed when this line was written, and says another hash: it and what stands before are not what
+    /// was there then.
+    #[error("not the line that was signed: the record was rewritten")]
+    Rewritten,
+    /// A checkpoint says that the record went further.
+    #[error(
+        "the record ends here, and a signed checkpoint says that it went on to number {signed}"
+    )]
+    Short {
+        /// The number of the line that was signed.
+        signed: u64,
+    },
     /// It has no end.
     #[error("torn: the line has no end")]
     Torn,
@@ -85,14 +99,17 @@ pub struct Verified {
 pub struct Verifier {
     /// Lines of the file that is read.
     place: u64,
-    /// Lines of the files before it.
+    /// Lines of the files before it, and of the last of them that had any.
     before: u64,
+    last: u64,
     first: u64,
     begins: Begins,
     seq: u64,
     prev: [u8; 64],
     origin: Option<(String, String)>,
     ended: bool,
+    /// Lines that were signed, by number: their hashes.
+    signed: BTreeMap<u64, String>,
     /// The beginning of a line whose end was not fed yet.
     partial: Vec<u8>,
 }
@@ -117,12 +134,14 @@ impl Verifier {
         Self {
             place: 0,
             before: 0,
+            last: 0,
             first: 1,
             begins: Begins::AtTheFirstLine,
             seq: 0,
             prev: NO_PREV,
             origin: None,
             ended: false,
+            signed: BTreeMap::new(),
             partial: Vec::new(),
         }
     }
@@ -147,6 +166,11 @@ impl Verifier {
         verifier
     }
 
+    /// Somebody signed that line `seq` had this hash: another one there, or none, is a record that was rewritten.
+    pub fn expect(&mut self, seq: u64, head: &str) {
+        self.signed.insert(seq, head.to_owned());
+    }
+
     /// The record goes on in another file: lines are counted from 1 again, and the chain is the same.
     ///
     /// # Errors
@@ -156,7 +180,10 @@ impl Verifier {
             self.place += 1;
             return Err(self.bad(Fault::Torn));
         }
-        self.before += std::mem::take(&mut self.place);
+        if self.place > 0 {
+            self.last = std::mem::take(&mut self.place);
+            self.before += self.last;
+        }
         Ok(())
     }
 
@@ -236,7 +263,13 @@ impl Verifier {
         hash.update(tail);
         let (record, prev) = line::parse(line)?;
         self.follow(&record, &prev)?;
-        self.prev = hex(&hash.finalize().into());
+        let head = hex(&hash.finalize().into());
+        if let Some(signed) = self.signed.remove(&record.seq)
+            && signed.as_bytes() != head
+        {
+            return Err(Fault::Rewritten);
+        }
+        self.prev = head;
         self.seq = record.seq;
         self.ended = matches!(record.event, Event::Stop(_));
         Ok(record)
@@ -247,6 +280,7 @@ impl Verifier {
         if self.lines() == 1 && self.begins == Begins::Anywhere {
             self.first = record.seq;
             self.seq = record.seq.saturating_sub(1);
+            self.signed = self.signed.split_off(&record.seq);
             // What is no hash fits no line.
             self.prev = <[u8; 64]>::try_from(prev.as_bytes()).unwrap_or([b'-'; 64]);
         }
@@ -289,6 +323,12 @@ impl Verifier {
             return Err(BadLine {
                 line: 1,
                 fault: Fault::Empty,
+            });
+        }
+        if let Some((signed, _)) = self.signed.last_key_value() {
+            return Err(BadLine {
+                line: self.last,
+                fault: Fault::Short { signed: *signed },
             });
         }
         let (seq, head) = self.head();

@@ -77,7 +77,7 @@ fn verify_follows_the_chain_from_file_to_file() {
     for cut in [[4, 7], [1, 9], [1, 1], [10, 10]] {
         rotated.cut(cut);
         let (code, out, _) = rotated.place.types("verify");
-        let told = format!("{path}: whole, 10 lines in 3 files, head {head}\n");
+        let told = format!("{path}: whole, 10 lines in 3 files, not signed, head {head}\n");
         assert_eq!((code, out), (0, told), "{cut:?}");
     }
     rotated.cut([4, 7]);
@@ -158,7 +158,7 @@ fn a_part_that_is_named_alone_says_from_where_on_it_is_whole() {
     let (code, out, _) = rotated.place.types(&format!("verify {part}"));
     let told = format!(
         "{part}: whole, 3 lines, from number 5 on: earlier parts were not read, no stop at its end: \
-        it goes on, or was cut off, head {}\n",
+        it goes on, or was cut off, not signed, head {}\n",
         head(&rotated.lines[6])
     );
     assert_eq!((code, out), (0, told));
@@ -200,4 +200,55 @@ fn head(line: &str) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(line.trim_end());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn verify_holds_a_record_to_what_was_signed_of_it() {
+    let place = place(&events());
+    let path = place.record.display();
+    let now = std::time::SystemTime::now();
+    crate::checkpoint::sign_end(&place.record, now).unwrap();
+    let (code, out, _) = place.types("verify");
+    let (_, key) = out.split_once("signed up to number 10 with key ").unwrap();
+    let key = key.split(',').next().unwrap().to_owned();
+    assert_eq!((code, key.len()), (0, 64), "{out}");
+    assert_eq!(place.types(&format!("verify --key {key}")).0, 0);
+    assert_eq!(place.types(&format!("verify --key {key} {path}")).0, 0);
+    let other = "00".repeat(32);
+    let told = format!("{path}: bad: signed with another key: {key}\n");
+    assert_eq!(
+        place.types(&format!("verify --key {other}")),
+        (1, told, String::new())
+    );
+
+    // Written anew as a whole, with every hash as it should be.
+    let mut rewritten = events();
+    rewritten[4] = rewritten[3].clone();
+    let good = std::fs::read(&place.record).unwrap();
+    std::fs::write(&place.record, record(&place.id(), "run-1", &rewritten)).unwrap();
+    let (code, out, _) = place.types("verify");
+    let told = format!("{path}:10: bad: not the line that was signed: the record was rewritten\n");
+    assert_eq!((code, out), (1, told));
+
+    // Cut short, with everything before as it was.
+    let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
+    std::fs::write(&place.record, lines[..9].concat()).unwrap();
+    let (code, out, _) = place.types("verify");
+    let told = format!(
+        "{path}:9: bad: the record ends here, and a signed checkpoint says that it went on to number 10\n"
+    );
+    assert_eq!((code, out), (1, told));
+
+    // The key is lost, or the signatures are.
+    std::fs::write(&place.record, &good).unwrap();
+    let kept = crate::checkpoint::key_of(&place.record).unwrap();
+    std::fs::remove_file(kept).unwrap();
+    assert_eq!(place.types("verify").0, 1);
+    assert_eq!(place.types(&format!("verify --key {key}")).0, 0);
+    std::fs::remove_file(crate::checkpoint::beside(&place.record)).unwrap();
+    let told = format!("{path}: bad: it is not signed\n");
+    assert_eq!(
+        place.types(&format!("verify --key {key}")),
+        (1, told, String::new())
+    );
 }

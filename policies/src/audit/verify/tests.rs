@@ -316,3 +316,43 @@ fn a_part_alone_says_where_it_begins_and_a_part_that_ends_in_half_a_line_is_torn
     };
     assert_eq!(verifier.next_file(), Err(torn));
 }
+
+#[test]
+fn a_record_that_was_rewritten_as_a_whole_is_found_by_what_was_signed() {
+    let record = sample::record();
+    let heads: Vec<String> = lines(&record)
+        .iter()
+        .map(|line| {
+            String::from_utf8(hex(&Sha256::digest(line.trim_ascii_end()).into()).to_vec()).unwrap()
+        })
+        .collect();
+    let signed = |entries: &[(u64, &String)], record: &[u8]| {
+        let mut verifier = Verifier::new();
+        for (seq, head) in entries {
+            verifier.expect(*seq, head);
+        }
+        verifier.feed(record, drop)?;
+        verifier.finish()
+    };
+    let good = [(4, &heads[3]), (9, &heads[8])];
+    assert_eq!(signed(&good, &record), verify(&record));
+    // Every hash fits, and line 4 is not the one that was signed.
+    let rewritten = [(4, &heads[2]), (9, &heads[8])];
+    let fault = BadLine {
+        line: 4,
+        fault: Fault::Rewritten,
+    };
+    assert_eq!(signed(&rewritten, &record), Err(fault));
+    let short = lines(&record)[..8].concat();
+    let fault = BadLine {
+        line: 8,
+        fault: Fault::Short { signed: 9 },
+    };
+    assert_eq!(signed(&good, &short), Err(fault));
+    // A later part alone is held to what was signed of it.
+    let mut verifier = Verifier::of_a_part();
+    verifier.expect(4, &heads[0]);
+    verifier.expect(9, &heads[8]);
+    verifier.feed(&lines(&record)[5..].concat(), drop).unwrap();
+    assert_eq!(verifier.finish().unwrap().first, 6);
+}
