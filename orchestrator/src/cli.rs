@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 mod audit;
 mod image;
 mod policy;
+mod task;
 
 pub use audit::{
     AuditCommand, FilterArgs, FollowArgs, FormArgs, QueryArgs, ReportArgs, VerifyArgs,
@@ -16,6 +17,7 @@ pub use policy::{
     ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
     SuggestArgs,
 };
+pub use task::TaskArgs;
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
 pub const NOT_BUILT: &[&str] = &[
@@ -28,7 +30,6 @@ pub const NOT_BUILT: &[&str] = &[
     "web",
     "web-auth",
     "terminal",
-    "task",
     "mcp",
     "verify",
     "reset",
@@ -72,6 +73,8 @@ pub enum Command {
     Init(InitArgs),
     /// Run any command behind the fence
     Run(RunArgs),
+    /// Let the agent do one task with nobody there; stdout is one JSON document
+    Task(Box<TaskArgs>),
     /// Check, explain and approve what may go out
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),
@@ -229,6 +232,8 @@ pub enum NotACommand {
     Asked(String),
     /// A mistake, with clap's account of it; exit 64.
     Mistake(String),
+    /// The same of `ocs task`, whose stdout is a JSON document even then.
+    MistakenTask(String),
     /// A command of the contract that does not exist yet; exit 64.
     NotBuilt(String),
 }
@@ -239,13 +244,19 @@ pub enum NotACommand {
 /// There is no command to run; see [`NotACommand`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, NotACommand> {
     let arguments = translated(arguments);
+    let is_task = arguments.get(1).is_some_and(|word| word == "task");
+    let answer = |error: clap::Error| {
+        if is_task && error.use_stderr() {
+            NotACommand::MistakenTask(error.render().to_string())
+        } else {
+            answer(&error)
+        }
+    };
     let definition = NOT_BUILT
         .iter()
         .copied()
         .fold(Cli::command(), with_placeholder);
-    let found = definition
-        .try_get_matches_from(arguments)
-        .map_err(|error| answer(&error))?;
+    let found = definition.try_get_matches_from(arguments).map_err(answer)?;
     if let Some(name) = NOT_BUILT
         .iter()
         .copied()
@@ -255,7 +266,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, N
     }
     Cli::from_arg_matches(&found)
         .map(|cli| cli.command)
-        .map_err(|error| answer(&error))
+        .map_err(answer)
 }
 
 /// Adds a command that takes anything and is in no help text; `policy reload` is one of `policy`.

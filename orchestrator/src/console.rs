@@ -2,7 +2,7 @@
 //! writes to the standard streams. Decides no wording.
 //! Clauses: R4 (untrusted text is escaped before a terminal sees it).
 use std::fmt;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
 
 use serde::Serialize;
 
@@ -93,6 +93,18 @@ impl<'a> Console<'a> {
     /// A prompt for people, to stderr, without a newline.
     pub fn prompt(&mut self, text: impl fmt::Display) {
         drop(write!(self.err, "{text}").and_then(|()| self.err.flush()));
+    }
+
+    /// All of stdin, and at most so many bytes of it.
+    ///
+    /// # Errors
+    /// stdin cannot be read.
+    pub fn rest(&mut self, most: u64) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        io::Read::take(&mut *self.input, most)
+            .read_to_end(&mut all)
+            .map_err(|error| Failure::new(Exit::No, "read stdin").because(error))?;
+        Ok(all)
     }
 
     /// The next line that a person typed, without its newline; none at the end of the input.

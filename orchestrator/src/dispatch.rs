@@ -17,6 +17,7 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
         Command::Init(args) => crate::init::run(args, world, console),
         Command::ProbeNamespaces => crate::doctor::probe(console),
         Command::Policy(command) => crate::policy_cmd::run(command, world, console),
+        Command::Task(args) => crate::task::run(args, world, console),
         Command::Run(args) => crate::run::run(args, world, console),
         Command::BoxEnter(args) => crate::run::enter(*args),
         Command::BoxExec(args) => crate::run::become_agent(args),
@@ -35,6 +36,7 @@ pub fn answer(answer: &NotACommand, console: &mut Console<'_>) -> Result<Exit, F
             console.prompt(text);
             Ok(Exit::Usage)
         }
+        NotACommand::MistakenTask(text) => crate::task::mistaken(text, console),
         NotACommand::NotBuilt(name) => Err(not_built(name)),
     }
 }

@@ -31,12 +31,10 @@ mod init;
 mod launch;
 mod llm;
 mod policy_cmd;
+mod provider;
 mod run;
 mod state;
 mod summary;
+mod task;
 mod teardown;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands that start tools come next")
-)]
 mod tools;

@@ -33,11 +33,26 @@ pub(crate) struct Probed {
     pub(crate) answer: Answer,
 }
 
+/// One model of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Model {
+    /// Its id.
+    pub(crate) id: String,
+    /// How many tokens it reads at once, where the server says it (`max_model_len` of vLLM, and what others call it).
+    pub(crate) context: Option<u64>,
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
 /// An answer to `GET /v1/models`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It serves these, by their ids.
-    Models(Vec<String>),
+    Models(Vec<Model>),
     /// It is there, and answers something else: it may want a key, or be no model server.
     Other(String),
     /// Nobody answered in time.
@@ -47,8 +62,8 @@ pub(crate) enum Answer {
 }
 
 impl Probed {
-    /// The ids of its models, none where it gave none.
-    pub(crate) fn models(&self) -> &[String] {
+    /// Its models, none where it gave none.
+    pub(crate) fn models(&self) -> &[Model] {
         match &self.answer {
             Answer::Models(models) => models,
             Answer::Other(_) | Answer::Silent(_) | Answer::Unasked(_) => &[],
@@ -61,7 +76,10 @@ impl fmt::Display for Probed {
         let url = &self.url;
         match &self.answer {
             Answer::Models(models) if models.is_empty() => write!(f, "{url} serves no model"),
-            Answer::Models(models) => write!(f, "{url} serves {}", models.join(", ")),
+            Answer::Models(models) => {
+                let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+                write!(f, "{url} serves {}", ids.join(", "))
+            }
             Answer::Other(what) => write!(f, "{url} answers, but {what}"),
             Answer::Silent(why) => write!(f, "{url} does not answer: {why}"),
             Answer::Unasked(why) => write!(f, "{url} was not asked: {why}"),
@@ -179,12 +197,25 @@ fn understood(output: &str) -> Answer {
     let list = serde_json::from_str::<serde_json::Value>(body).ok();
     let list = list.as_ref().and_then(|list| list.get("data")?.as_array());
     match list {
-        Some(models) => {
-            let id = |model: &serde_json::Value| Some(model.get("id")?.as_str()?.to_owned());
-            Answer::Models(models.iter().filter_map(id).collect())
-        }
+        Some(models) => Answer::Models(models.iter().filter_map(model).collect()),
         None => Answer::Other("not with a list of models".to_owned()),
     }
+}
+
+/// `context_window`: as several hosts say it; `max_context_length`: as LM Studio does.
+const CONTEXT: [&str; 4] = [
+    "max_model_len",
+    "context_length",
+    "context_window",
+    "max_context_length",
+];
+
+fn model(listed: &serde_json::Value) -> Option<Model> {
+    let context = CONTEXT.iter().find_map(|key| listed.get(key)?.as_u64());
+    Some(Model {
+        id: listed.get("id")?.as_str()?.to_owned(),
+        context: context.filter(|context| *context > 0),
+    })
 }
 
 #[cfg(test)]
@@ -227,11 +258,15 @@ mod tests {
     #[test]
     fn a_server_on_the_host_is_asked_for_its_models_by_the_agent_s_name_for_the_host() {
         let (port, served) = server(
-            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[{\"id\":\"a/b\"},{\"id\":\"c\"},{}]}",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[{\"id\":\"a/b\",\"max_model_len\":32768},{\"id\":\"c\"},{}]}",
         );
         let url = format!("http://docker.host:{port}/v1");
         let probed = probe(&endpoints(&[&url]));
-        let models = vec!["a/b".to_owned(), "c".to_owned()];
+        let model = |id: &str, context| Model {
+            id: id.to_owned(),
+            context,
+        };
+        let models = vec![model("a/b", Some(32768)), model("c", None)];
         assert_eq!(
             probed,
             [Probed {
@@ -280,7 +315,10 @@ mod tests {
             answer,
         };
         let all = [
-            probed(Answer::Models(vec!["\u{1b}[2J".to_owned()])),
+            probed(Answer::Models(vec![Model {
+                id: "\u{1b}[2J".to_owned(),
+                context: None,
+            }])),
             probed(Answer::Models(Vec::new())),
             probed(Answer::Silent("nothing listens there".to_owned())),
         ];

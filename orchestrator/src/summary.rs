@@ -32,10 +32,25 @@ pub(crate) struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Refused {
     what: String,
+    #[serde(skip)]
+    host: String,
+    #[serde(skip)]
+    port: Option<u16>,
     reason: &'static str,
     count: u64,
     /// `section: entry`, for the config.
     suggestion: Option<String>,
+}
+
+/// The same for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Refusal {
+    /// A name or an address; empty where it could not be read.
+    host: String,
+    /// None where there is none, as of a query for a name.
+    port: Option<u16>,
+    reason: &'static str,
+    count: u64,
 }
 
 /// Rows that people are shown; the rest is in the report.
@@ -94,6 +109,17 @@ impl Summary {
             notes,
             ..self
         }
+    }
+
+    /// What was refused, for programs.
+    pub(crate) fn refusals(&self) -> Vec<Refusal> {
+        let refusal = |row: &Refused| Refusal {
+            host: row.host.clone(),
+            port: row.port,
+            reason: row.reason,
+            count: row.count,
+        };
+        self.refused.iter().map(refusal).collect()
     }
 
     /// Whether there is nothing worth a word to a person who did not ask.
@@ -200,16 +226,19 @@ impl Counts<'_> {
             (Decision::Allow, _) => self.allowed += 1,
             (Decision::Deny, Some(reason)) => {
                 let suggestion = self.suggestion(event, &host);
-                self.add(
-                    if what.is_empty() {
-                        "(unreadable)".to_owned()
-                    } else {
-                        what
-                    },
-                    reason,
-                    1,
+                let what = if what.is_empty() {
+                    "(unreadable)".to_owned()
+                } else {
+                    what
+                };
+                self.add(Refused {
+                    what,
+                    host,
+                    port: event.port,
+                    reason: reason.code(),
+                    count: 1,
                     suggestion,
-                );
+                });
             }
             (Decision::Deny, None) => {}
         }
@@ -234,12 +263,14 @@ impl Counts<'_> {
     fn dns(&mut self, event: &DnsEvent) {
         let name = event.name.to_string();
         if event.decision == Decision::Deny && name.trim_end_matches('.') != self.targets.query.0 {
-            self.add(
-                format!("{name} ({})", event.kind),
-                event.reason.unwrap_or(Reason::Dns),
-                event.count,
-                None,
-            );
+            self.add(Refused {
+                what: format!("{name} ({})", event.kind),
+                host: name,
+                port: None,
+                reason: event.reason.unwrap_or(Reason::Dns).code(),
+                count: event.count,
+                suggestion: None,
+            });
         }
     }
 
@@ -253,33 +284,27 @@ impl Counts<'_> {
         if event.address.is_some_and(ours) {
             return;
         }
-        let address = event.address.map_or_else(
-            || "many addresses".to_owned(),
-            |address| address.to_string(),
-        );
+        let host = event.address.map(|address| address.to_string());
+        let address = host.as_deref().unwrap_or("many addresses");
         let port = event
             .port
             .map(|port| format!(" port {port}"))
             .unwrap_or_default();
-        self.add(
-            format!("{} to {address}{port}", event.protocol),
-            event.reason,
-            event.count,
-            None,
-        );
+        self.add(Refused {
+            what: format!("{} to {address}{port}", event.protocol),
+            host: host.unwrap_or_default(),
+            port: event.port,
+            reason: event.reason.code(),
+            count: event.count,
+            suggestion: None,
+        });
     }
 
-    fn add(&mut self, what: String, reason: Reason, count: u64, suggestion: Option<String>) {
-        let row = Refused {
-            what: what.clone(),
-            reason: reason.code(),
-            count: 0,
-            suggestion,
-        };
-        self.refused
-            .entry((what, reason.code()))
-            .or_insert(row)
-            .count += count;
+    fn add(&mut self, row: Refused) {
+        let count = row.count;
+        let key = (row.what.clone(), row.reason);
+        let row = Refused { count: 0, ..row };
+        self.refused.entry(key).or_insert(row).count += count;
     }
 }
 

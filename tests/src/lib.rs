@@ -4,6 +4,7 @@
 pub mod binaries;
 pub mod certificates;
 pub mod command;
+pub mod desk;
 pub mod escape;
 pub mod inside;
 pub mod measured;

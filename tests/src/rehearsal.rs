@@ -102,7 +102,10 @@ pub fn play(who: As) -> Result<Rehearsal> {
 }
 
 /// The directory into which `make agent` installed OpenCode.
-fn agent_directory() -> Result<PathBuf> {
+///
+/// # Errors
+/// It is not there.
+pub fn agent_directory() -> Result<PathBuf> {
     let given = std::env::var_os("OCS_AGENT_DIR").map(PathBuf::from);
     let directory = given.unwrap_or_else(|| binaries::repository().join("target/agent"));
     ensure!(

@@ -37,7 +37,7 @@ fn help_lists_no_command_that_is_not_built() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let built = [
-        "init", "run", "policy", "audit", "build", "versions", "doctor",
+        "init", "run", "task", "policy", "audit", "build", "versions", "doctor",
     ];
     assert_eq!(listed, built);
 }

@@ -6,21 +6,24 @@
 //! A task never stands on a command line or in a variable: every profile reads it from stdin, which is a file. Only
 //! OpenCode 1.x is run by our suites; the other profiles are declared from their documentation.
 //! Clauses: O5, O6, O7.
+#![allow(
+    dead_code,
+    reason = "the commands that serve and attach are being built on it"
+)]
 
 mod events;
 mod profiles;
 mod version;
 
-use std::path::Path;
-
-pub(crate) use events::Events;
 #[cfg(test)]
-pub(crate) use events::Told;
-pub(crate) use version::Version;
+use std::path::Path;
 
 use policies::Tool;
 
 use crate::exit::Failure;
+use crate::world::World;
+pub(crate) use events::{Events, Tokens, Told};
+pub(crate) use version::Version;
 
 /// How one tool is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +105,20 @@ impl Profile {
         }
     }
 
+    /// The same, with the version that is installed on the host: the one that the box will show.
+    pub(crate) fn found(tool: &Tool, world: &World) -> Self {
+        let profile = Self::of(tool, None);
+        let path = world.variable("PATH").unwrap_or_default();
+        let version = profile.program.first().and_then(|program| {
+            let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
+            version::beside(&places.find(|place| place.is_file())?)
+        });
+        match version {
+            Some(version) => Self::of(tool, Some(version)),
+            None => profile,
+        }
+    }
+
     /// The tool that somebody names on the command line: one word, a program.
     ///
     /// # Errors
@@ -171,7 +188,8 @@ impl Profile {
 }
 
 /// The version of the program at `path`, where its package says it.
-pub(crate) fn version_at(path: &Path) -> Option<Version> {
+#[cfg(test)]
+fn version_at(path: &Path) -> Option<Version> {
     version::beside(path)
 }
 

@@ -1,4 +1,3 @@
-use super::events::Tokens;
 use super::*;
 
 fn profile(tool: &Tool) -> Profile {

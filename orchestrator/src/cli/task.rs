@@ -1,0 +1,58 @@
+//! `ocs task`: what can be typed.
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Engine, Mode};
+
+const TASK_HELP: &str = "\
+stdout is one JSON document, whatever happens: ok, exit_code, timed_out, result, session, events, duration_ms, refused, \
+changed_files, tokens, error, run, record. Everything else goes to stderr.
+
+Without TEXT and --file the task is that of $TASK_FILE, then of $TASK. A TEXT of others belongs behind --, or on stdin: \
+printf %s \"$TEXT\" | ocs task -
+
+Exit codes: 0 done, 124 timeout (everything of it is gone), 64 wrong usage or config, 69 and 70 no fence, otherwise the agent's.";
+
+/// `ocs task`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = TASK_HELP)]
+pub struct TaskArgs {
+    /// What is to be done; - reads it from stdin
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
+    pub text: Option<OsString>,
+    /// Read what is to be done from this file
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Seconds that it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub timeout: u64,
+    /// What builds the box
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+    /// How much of the network it gets; the config says for every run
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub mode: Option<Mode>,
+    /// The agent's program; the config says for every run
+    #[arg(long, value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// Another config in place of the project's own
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Let `observe`, which passes every public destination, run with nobody watching
+    #[arg(long)]
+    pub allow_observe: bool,
+    /// Keep the agent's own state and the task's files
+    #[arg(long)]
+    pub keep: bool,
+    /// Go on with the conversation of this name, or begin one that can be gone on with
+    #[arg(long, value_name = "NAME", conflicts_with = "keep")]
+    pub session: Option<String>,
+    /// A word more for the agent's command line; may be given more than once
+    #[arg(long = "agent-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub agent_args: Vec<String>,
+    /// The default: one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
