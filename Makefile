@@ -16,7 +16,7 @@ BUILD_PACKAGES := bubblewrap ca-certificates gcc libc6-dev libmnl-dev libnftnl-d
 # To make a world for `make run`, and to fetch and run the agent in it.
 RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs npm openssl util-linux
 # The real clients of the suites.
-TEST_PACKAGES := $(RUN_PACKAGES) bsdutils git iputils-ping netcat-openbsd openssh-client procps python3 \
+TEST_PACKAGES := $(RUN_PACKAGES) bsdutils faketime git iputils-ping netcat-openbsd openssh-client procps python3 \
 	python3-requests socat wget
 
 # The fuzzing engine is C++.
@@ -26,7 +26,7 @@ FUZZ_SECONDS := 60
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
 
-.PHONY: help run test bench record-load fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+.PHONY: help run test bench record-load soak fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench: packages-bench toolchain ## ocs-proxy beside the kernel's own floor, Squi
 fuzz: packages-fuzz toolchain ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="host .." for some (needs cargo-fuzz)
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; cargo install --locked cargo-fuzz" >&2; exit 1; }
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_LOGS=$(abspath $(TARGET))/fuzz-logs fuzz/run.sh $(FUZZ_TARGETS)
+
+soak: toolchain ## a million requests through the released proxy; its memory, descriptors and threads stay as they are
+	cargo test --release -p proxy --test wire -- --ignored --nocapture a_million_requests
 
 check: fmt clippy doc ## format, lints and docs only
 

@@ -166,8 +166,10 @@ async fn carry(
         End::Malformed => Refusal::BadHead,
         End::Stale | End::Broken => Refusal::BadResponse,
     };
-    // An answer that began cannot be taken back: the connection ends with it.
+    // An answer that began cannot be taken back: the connection ends with it, by a reset, lest one whose end is the
+    // connection's look whole.
     if begun {
+        session.wire.stream().set_zero_linger().ok();
         return Next::End;
     }
     session

@@ -59,9 +59,16 @@ pub(crate) async fn run(ends: Ends, meters: &Meters, idle: Duration) -> Outcome 
             (_, _) => Poll::Pending,
         }
     };
-    idle::bound(idle, meters, both)
+    let outcome = idle::bound(idle, meters, both)
         .await
-        .unwrap_or(Outcome::Idle)
+        .unwrap_or(Outcome::Idle);
+    // What broke off must not look like an end to the other side: a close would.
+    for (end, receiver) in [(up_end, &origin), (down_end, &client)] {
+        if end == Some(Err(Fault::From)) {
+            receiver.set_zero_linger().ok();
+        }
+    }
+    outcome
 }
 
 fn end(polled: Poll<Result<FlowEnd, Fault>>) -> Option<Result<(), Fault>> {

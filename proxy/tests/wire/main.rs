@@ -23,6 +23,8 @@ mod curl;
 #[cfg(test)]
 mod destinations;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod limits;
@@ -36,5 +38,7 @@ mod reload;
 mod rotation;
 #[cfg(test)]
 mod smuggling;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod watchers;

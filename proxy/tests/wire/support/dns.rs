@@ -43,6 +43,15 @@ impl Dns {
         dns
     }
 
+    /// Another server, which the test itself plays.
+    pub fn played_by(address: SocketAddr) -> Self {
+        Self {
+            address,
+            zone: Arc::default(),
+            asked: Arc::default(),
+        }
+    }
+
     pub fn set(&self, name: &str, addresses: &[&str]) {
         self.set_in_turn(name, &[addresses]);
     }

@@ -1,5 +1,6 @@
 //! The program itself, started on a free port, with a record of its own.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -228,16 +229,17 @@ fn check(proxy: &Proxy) {
     let mut verifier = Verifier::new();
     verifier.feed(&bytes, |_| {}).unwrap();
     verifier.finish().unwrap();
-    let events = proxy.events();
-    for request in events.iter().filter(|event| event["event"] == "request") {
-        let of = |kind: &str| {
-            events
-                .iter()
-                .filter(|it| it["event"] == kind && it["id"] == request["id"])
-                .count()
-        };
-        let closes = usize::from(request["decision"] == "allow");
-        assert_eq!((of("request"), of("close")), (1, closes), "{request}");
+    // By id: how many requests, how many of them allowed, how many ends.
+    let mut seen: HashMap<u64, (usize, usize, usize)> = HashMap::new();
+    for event in proxy.events() {
+        let of = seen.entry(event["id"].as_u64().unwrap()).or_default();
+        match event["event"].as_str() {
+            Some("request") => (of.0, of.1) = (of.0 + 1, usize::from(event["decision"] == "allow")),
+            _ => of.2 += 1,
+        }
+    }
+    for (id, (requests, allowed, closes)) in seen {
+        assert_eq!((requests, closes), (1, allowed), "request {id}");
     }
 }
 
