@@ -289,7 +289,6 @@ pub(crate) fn asked() -> impl Strategy<Value = Request> {
 /// The same cases every time; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` find others.
 pub(crate) fn cases() -> ProptestConfig {
     let config = ProptestConfig {
-        cases: ProptestConfig::default().cases.max(512),
         failure_persistence: None,
         ..ProptestConfig::default()
     };
