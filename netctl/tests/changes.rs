@@ -188,6 +188,14 @@ fn n10_whatever_else_changes_in_the_namespace_is_seen() {
         ip("-6 route del local default dev lo table local");
         assert_eq!(differences(&spec), no_route);
         kernel::replace(&spec).unwrap();
+        ip("address del 198.18.0.1/32 dev lo");
+        ip("-6 address del 2001:2::1/128 dev lo");
+        assert_eq!(
+            differences(&spec),
+            ["lo does not have 198.18.0.1", "lo does not have 2001:2::1"]
+        );
+        kernel::replace(&spec).unwrap();
+        assert_eq!(differences(&spec), [""; 0]);
         ip("link set lo down");
         assert_eq!(differences(&spec), ["lo is down"]);
         kernel::replace(&spec).unwrap();

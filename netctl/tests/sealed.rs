@@ -33,6 +33,9 @@ fn n3_tcp_to_any_address_arrives_at_the_capture_listener_with_its_destination() 
         v6("2001:db8::9", 443),
         v6("fd00::1", 3128),
         v6("::ffff:0:203.0.113.9", 1),
+        // Addresses that `lo` itself has, for resolvers to count: captured no less.
+        v4(198, 18, 0, 1, 22),
+        v6("2001:2::1", 22),
     ];
     sealed(
         "n3_tcp_to_any_address_arrives_at_the_capture_listener_with_its_destination",
@@ -180,16 +183,24 @@ fn n6_everything_else_is_refused_at_once_counted_and_logged() {
                 raw(1, PING, v4(127, 0, 0, 1, 0)),
                 raw(58, PING, v6("2001:db8::9", 0)),
                 raw(132, SCTP_INIT, v4(203, 0, 113, 9, 0)),
+                raw(132, SCTP_INIT, v6("2001:db8::9", 0)),
+                // Of no transport that anybody serves: GRE, ESP, and numbers for experiments (RFC 3692).
+                raw(47, PING, v4(203, 0, 113, 9, 0)),
+                raw(50, PING, v6("2001:db8::9", 0)),
+                raw(253, PING, v4(203, 0, 113, 9, 0)),
+                raw(254, PING, v6("2001:db8::9", 0)),
+                datagram(v4(198, 18, 0, 1, 4444)),
+                datagram(v6("2001:2::1", 4444)),
             ];
-            assert_eq!(outcomes, [Err(Errno::PERM); 7]);
-            assert_eq!(counted("output"), [7, 0, 7], "logged, reset, rejected");
+            assert_eq!(outcomes, [Err(Errno::PERM); 14]);
+            assert_eq!(counted("output"), [14, 0, 14], "logged, reset, rejected");
         },
         |sockets| {
             let nflog = sockets.take("nflog");
             nflog::wait(&nflog);
-            let packets = nflog::read_packets(&nflog, 7);
+            let packets = nflog::read_packets(&nflog, 14);
             let sequences: Vec<u32> = packets.iter().map(|packet| packet.sequence).collect();
-            assert_eq!(sequences, [0, 1, 2, 3, 4, 5, 6]);
+            assert_eq!(sequences, Vec::from_iter(0..14));
             assert!(packets.iter().all(|packet| packet.prefix == "N6"));
             let v6_octets = "2001:db8::9".parse::<Ipv6Addr>().unwrap().octets();
             assert_eq!(
@@ -199,7 +210,12 @@ fn n6_everything_else_is_refused_at_once_counted_and_logged() {
             assert_eq!(packets[2].v6(), (17, v6_octets, 443));
             assert_eq!([packets[3].v4().0, packets[4].v4().0], [1, 1]);
             assert_eq!(packets[6].v4(), (132, [203, 0, 113, 9], 9));
-            assert_eq!(packets[5].v6().0, 58);
+            let sixes = [5, 7, 9, 11].map(|at: usize| packets[at].v6().0);
+            assert_eq!(sixes, [58, 132, 50, 254]);
+            assert_eq!([packets[8].v4().0, packets[10].v4().0], [47, 253]);
+            let own = "2001:2::1".parse::<Ipv6Addr>().unwrap().octets();
+            assert_eq!(packets[12].v4(), (17, [198, 18, 0, 1], 4444));
+            assert_eq!(packets[13].v6(), (17, own, 4444));
         },
     );
 }

@@ -114,6 +114,24 @@ for_each_user! {
         Ok(())
     }
 
+    fn lookups_that_count_the_machine_s_addresses_find_allowed_names_and_no_other(who) {
+        let world = ground()?;
+        let project = project(&world, who)?;
+        project.write("lookups.py", LOOKUPS)?;
+        let python = project.run(&["python3", "lookups.py"])?.succeeded()?;
+        assert_eq!(python.stdout, LOOKED_UP);
+        let node = "const {lookup, ADDRCONFIG} = require('dns'); const ask = (name, family) => \
+                    lookup(name, {family, hints: ADDRCONFIG}, (e, a) => console.log(name, family, e ? e.code : a.replace(/[0-9]+[.][0-9]+$/, 'x'))); \
+                    ask('ok.test', 4); ask('ok.test', 0);";
+        let node = project.run(&["node", "-e", node])?.succeeded()?;
+        let mut lines: Vec<_> = node.stdout.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["ok.test 0 198.18.x", "ok.test 4 198.18.x"]);
+        assert_eq!(project.newest_record()?.decided(), []);
+        assert_eq!(world.readings()?, harness::spec::Readings::default());
+        Ok(())
+    }
+
     fn a_raw_endpoint_carries_a_protocol_that_the_server_begins(who) {
         let world = ground()?;
         let project = project(&world, who)?;
@@ -190,6 +208,35 @@ fn make_repository(world: &World) -> Result<()> {
         .succeeded()
         .map(drop)
 }
+
+/// What getaddrinfo(3) says of each name and family under AI_ADDRCONFIG; of an address, the part that is the same each run.
+const LOOKUPS: &str = r#"
+import socket
+families = [socket.AF_INET, socket.AF_INET6, socket.AF_UNSPEC]
+for name in ["ok.test", "localhost", "::1", "evil.test"]:
+    for family in families:
+        try:
+            found = socket.getaddrinfo(name, 443, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+            said = " ".join(sorted({".".join(entry[4][0].split(".")[:2]) for entry in found}))
+        except socket.gaierror as error:
+            said = "-"
+        print(name, family.name, said)
+"#;
+
+const LOOKED_UP: &str = "\
+ok.test AF_INET 198.18
+ok.test AF_INET6 -
+ok.test AF_UNSPEC 198.18
+localhost AF_INET 127.0
+localhost AF_INET6 ::1
+localhost AF_UNSPEC 127.0 ::1
+::1 AF_INET -
+::1 AF_INET6 ::1
+::1 AF_UNSPEC ::1
+evil.test AF_INET -
+evil.test AF_INET6 -
+evil.test AF_UNSPEC -
+";
 
 /// Prints the status of each answer, and what of it matters.
 const QUESTIONS: &str = r#"

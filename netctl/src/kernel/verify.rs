@@ -9,6 +9,8 @@
 //!
 //! Clauses: N1, N10.
 
+use std::net::IpAddr;
+
 use super::live::{Live, LiveRule, LiveTable, shape};
 use super::{KernelError, link};
 use crate::expression::{Expression, lower};
@@ -20,6 +22,12 @@ use crate::spec::{Spec, Table};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Difference {
+    /// `lo` has no address that resolvers count as one.
+    #[error("lo does not have {address}")]
+    AddressMissing {
+        /// Which it should have.
+        address: IpAddr,
+    },
     /// A chain stands that was not planned.
     #[error("chain {chain} stands and was not planned")]
     ChainExtra {
