@@ -209,7 +209,7 @@ fn make_repository(world: &World) -> Result<()> {
         .map(drop)
 }
 
-/// What getaddrinfo(3) says of each name and family under AI_ADDRCONFIG; of an address, the part that is the same each run.
+/// What getaddrinfo(3) says of each name and family under `AI_ADDRCONFIG`; of an address, the part that is the same each run.
 const LOOKUPS: &str = r#"
 import socket
 families = [socket.AF_INET, socket.AF_INET6, socket.AF_UNSPEC]
