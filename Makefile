@@ -23,6 +23,9 @@ TEST_PACKAGES := $(RUN_PACKAGES) bsdutils faketime git iputils-ping netcat-openb
 FUZZ_PACKAGES := $(BUILD_PACKAGES) g++
 FUZZ_SECONDS := 60
 
+# Real clients and the servers that they talk to; the rest of them are no Debian packages (tests/clients/install.sh).
+CLIENT_PACKAGES := default-jdk-headless golang-go openssh-server postgresql postgresql-client python3-pip redis-server redis-tools
+
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
 
@@ -36,7 +39,7 @@ run: packages-run toolchain agent ## a real OpenCode behind the fence, in a priv
 	cargo build -p tests --bins
 	OCS_BIN_DIR=$(abspath $(TARGET))/release OCS_AGENT_DIR=$(abspath $(TARGET))/agent $(TARGET)/debug/demo
 
-test: packages-test toolchain agent ## format, lints, docs, unit, property, corpus and namespace suites, and the agent
+test: packages-test clients-packages toolchain agent ## format, lints, docs, unit, property, corpus and namespace suites, and the agent
 	tests/all.sh
 
 build: packages-build toolchain ## the three programs, released, into target/release
@@ -69,12 +72,20 @@ doc: toolchain
 unit: toolchain ## tests that need nothing: unit, property, corpus, loopback
 	cargo test --workspace --exclude tests
 
-worlds: toolchain agent ## tests in namespaces of their own, with real clients
+worlds: clients-packages toolchain agent ## tests in namespaces of their own, with real clients
 	cargo build $(PRODUCT)
 	OCS_BIN_DIR=$(abspath $(TARGET))/debug OCS_AGENT_DIR=$(abspath $(TARGET))/agent cargo test -p tests
 
 record-load: toolchain ## a million events of the record through rotation and a kill in the middle
 	cargo test --release -p proxy --test wire -- --ignored --nocapture a_million_events
+
+.PHONY: clients clients-packages
+clients: clients-packages toolchain ## real clients with and without proxy variables, and docs/clients.md from that run
+	cargo build $(PRODUCT)
+	rm -rf $(TARGET)/clients/rows
+	OCS_BIN_DIR=$(abspath $(TARGET))/debug cargo test -p tests --test clients -- --test-threads=1
+	cargo run -q -p tests --bin clients-table -- "$$(nproc) cores, Linux $$(uname -r | cut -d. -f1,2)" >$(TARGET)/clients.md
+	cp $(TARGET)/clients.md docs/clients.md
 
 deny: toolchain ## licences, advisories, sources and duplicates of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing; cargo install --locked cargo-deny" >&2; exit 1; }
@@ -105,6 +116,10 @@ packages-fuzz:
 NODE := $(shell command -v npm >/dev/null && command -v node | grep '^/usr/')
 packages-run:
 	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(RUN_PACKAGES)),$(RUN_PACKAGES)))
+
+clients-packages: packages-test toolchain
+	$(call want,$(CLIENT_PACKAGES))
+	tests/clients/install.sh $(TARGET)/clients
 
 packages-test:
 	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(TEST_PACKAGES)),$(TEST_PACKAGES)))

@@ -109,7 +109,8 @@ pub(crate) fn variables(
     (all.into_iter().collect(), skipped)
 }
 
-/// COMPATIBILITY P19: for tools that honour a proxy; the others are captured.
+/// COMPATIBILITY P19: for tools that honour a proxy; the others are captured. git, pip and gRPC read the plain variables. pip has
+/// one of its own, but with it sends even what is for 127.0.0.1 to the proxy (pip 23.0, `--proxy`), which refuses that.
 fn proxy() -> Vec<(&'static str, String)> {
     let direct = DIRECT.join(",");
     let mut variables = Vec::new();
@@ -122,7 +123,6 @@ fn proxy() -> Vec<(&'static str, String)> {
         "ALL_PROXY",
         "npm_config_proxy",
         "npm_config_https_proxy",
-        "PIP_PROXY",
         "CARGO_HTTP_PROXY",
         "YARN_HTTP_PROXY",
         "YARN_HTTPS_PROXY",
@@ -223,7 +223,6 @@ mod tests {
             "NO_PROXY",
             "OPENCODE_WORKSPACE",
             "PATH",
-            "PIP_PROXY",
             "PWD",
             "SHELL",
             "TERM",

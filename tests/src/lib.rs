@@ -3,6 +3,7 @@
 
 pub mod binaries;
 pub mod certificates;
+pub mod client;
 pub mod command;
 pub mod desk;
 pub mod escape;

@@ -136,6 +136,17 @@ pub enum Ask {
     Forget,
     /// Say what was seen.
     Readings,
+    /// Start a program on the internet's side, and wait until it listens.
+    Serve(Program),
+}
+
+/// An origin that is a program of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// What to run, in the foreground.
+    pub words: Vec<String>,
+    /// The TCP port that it listens on.
+    pub port: u16,
 }
 
 /// One line from the world.

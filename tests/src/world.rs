@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::order::Order;
 use crate::run::{Finished, Output, Running};
-use crate::spec::{Answers, Ask, Census, Process, Readings, Reply};
+use crate::spec::{Answers, Ask, Census, Process, Program, Readings, Reply};
 use crate::{binaries, certificates, command};
 
 /// The ordinary user of every world; it exists nowhere else.
@@ -154,32 +154,7 @@ impl World {
         if self.own_user_namespace {
             command.arg("--user");
         }
-        let id = ORDINARY_ID.to_string();
-        match (who, self.own_user_namespace) {
-            (As::Root, _) => {}
-            (As::Ordinary, false) => {
-                command.args([
-                    "setpriv",
-                    "--reuid",
-                    &id,
-                    "--regid",
-                    &id,
-                    "--clear-groups",
-                    "--",
-                ]);
-            }
-            (As::Ordinary, true) => {
-                command.args([
-                    "unshare",
-                    "--user",
-                    "--map-user",
-                    &id,
-                    "--map-group",
-                    &id,
-                    "--",
-                ]);
-            }
-        }
+        command.args(identity(who, self.own_user_namespace));
         let directory = call.directory.map_or_else(|| who.home(), Path::to_owned);
         command.arg("env").arg("-C").arg(directory);
         command.args([
@@ -273,6 +248,18 @@ impl World {
             bail!("no census came")
         };
         Ok(census)
+    }
+
+    /// Starts an origin that is a program of its own, and waits until it listens on `port`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn serve(&self, who: As, port: u16, words: &[&str]) -> Result<()> {
+        let words = identity(who, self.own_user_namespace)
+            .into_iter()
+            .chain(words.iter().map(|word| (*word).to_owned()))
+            .collect();
+        self.done(&Ask::Serve(Program { words, port }))
     }
 
     /// Changes what the resolver says about a name.
@@ -443,6 +430,33 @@ impl<'a> Call<'a> {
     pub fn for_seconds(self, seconds: u32) -> Self {
         Self { seconds, ..self }
     }
+}
+
+/// The words before a command that make it somebody's.
+fn identity(who: As, own_user_namespace: bool) -> Vec<String> {
+    let id = ORDINARY_ID.to_string();
+    let words: &[&str] = match (who, own_user_namespace) {
+        (As::Root, _) => &[],
+        (As::Ordinary, false) => &[
+            "setpriv",
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "--",
+        ],
+        (As::Ordinary, true) => &[
+            "unshare",
+            "--user",
+            "--map-user",
+            &id,
+            "--map-group",
+            &id,
+            "--",
+        ],
+    };
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn unshare(own_user_namespace: bool, drop_root: bool) -> Command {

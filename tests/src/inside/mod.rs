@@ -7,6 +7,7 @@ mod dns;
 mod flows;
 mod links;
 mod origin;
+mod program;
 mod serve;
 mod tls;
 

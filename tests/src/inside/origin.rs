@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -187,7 +188,17 @@ async fn respond(
         Err(error) => return plain(StatusCode::BAD_REQUEST, error.to_string().into()),
     };
     if let Some(name) = path.strip_prefix("/static/") {
-        return file(files.join(name)).await;
+        let name = if name.ends_with('/') {
+            format!("{name}index.html")
+        } else {
+            name.to_owned()
+        };
+        let mut response = file(files.join(&name)).await;
+        if name.ends_with(".html") {
+            let html = HeaderValue::from_static("text/html");
+            response.headers_mut().insert(CONTENT_TYPE, html);
+        }
+        return response;
     }
     if let Some(count) = path
         .strip_prefix("/bytes/")
@@ -213,9 +224,7 @@ fn redirect(query: &str) -> Response<Full<Bytes>> {
     let target = query.strip_prefix("to=").unwrap_or_default();
     let mut response = plain(StatusCode::FOUND, Bytes::new());
     if let Ok(value) = target.parse() {
-        response
-            .headers_mut()
-            .insert(hyper::header::LOCATION, value);
+        response.headers_mut().insert(LOCATION, value);
     }
     response
 }

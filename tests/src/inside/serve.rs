@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::dns::Dns;
 use super::links::Networks;
 use super::origin::{self, Answering, Log};
-use super::{census, flows, tls};
+use super::{census, flows, program, tls};
 use crate::spec::{Ask, Bind, HostListener, Listener, Readings, Reply, Service, Spec};
 
 /// Held while a program of ours runs, so that the reaper takes only what was orphaned.
@@ -151,6 +151,9 @@ impl World {
                     connections,
                     flows,
                 }));
+            }
+            Ask::Serve(program) => {
+                with_reaper_held(|| self.networks.on_internet(move || program::serve(&program)))?;
             }
         }
         Ok(Reply::Done)
