@@ -36,7 +36,7 @@ const LOOPBACK: u32 = 1;
 /// rtnetlink.h `RT_TABLE_LOCAL`, which is looked up before every other table.
 const TABLE_LOCAL: u8 = 255;
 /// A resolver that asks only for families of which the machine has an address (getaddrinfo(3), `AI_ADDRCONFIG`) counts
-/// neither 127.0.0.1 nor `::1` (glibc 2.36, check_pf.c): these count. Both are of the ranges for benchmarks, which are
+/// neither 127.0.0.1 nor `::1` (glibc 2.36, `check_pf.c`): these count. Both are of the ranges for benchmarks, which are
 /// never routed: RFC 2544 appendix C.2.2, RFC 5180 section 8. The proxy's stub never issues the first 256 of 198.18.0.0/15.
 const COUNTED4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// See [`COUNTED4`].

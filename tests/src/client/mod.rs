@@ -92,6 +92,7 @@ const TRUST: &[&str] = &[
     "PIP_CERT=/project/root.pem",
     "CARGO_HTTP_CAINFO=/project/root.pem",
     "GIT_SSL_CAINFO=/project/root.pem",
+    "GIT_SSL_CAPATH=/tmp/none",
 ];
 
 /// The policy of the suite; `evil.test` stands in no list.
