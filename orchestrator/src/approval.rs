@@ -2,9 +2,8 @@
 //! the agent. A start compares; what changed is shown and asked about. Not responsible for what the files mean.
 //! Clauses: B2, P9 (an unapproved change starts nothing).
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use policies::audit::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use crate::diff;
 use crate::exit::{Exit, Failure};
 use crate::git_config;
 use crate::project::{HOOK_FILE, Project, private_dir};
+use crate::whole_file::write_whole;
 use crate::world::{Terminal, World};
 
 /// How the control files stand to what was approved.
@@ -344,25 +344,6 @@ fn approved_side(project: &Project, locked: &Locked) -> Side {
         content,
         executable: locked.executable,
     }
-}
-
-/// Writes a file of ours alone (0600) beside its place and moves it there: a reader finds it whole or not at all.
-fn write_whole(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        Failure::new(Exit::No, format!("write {}", path.display())).because(error)
-    };
-    let beside = PathBuf::from(format!("{}.{}.new", path.display(), std::process::id()));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(failed)?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)
 }
 
 fn hex(bytes: &[u8]) -> String {

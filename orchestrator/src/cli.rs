@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 mod audit;
 mod image;
 mod policy;
+mod server;
 mod task;
 
 pub use audit::{
@@ -19,20 +20,14 @@ pub use policy::{
 };
 pub use task::TaskArgs;
 
+pub use server::{
+    ListArgs, LogsArgs, ResetArgs, StartArgs, StatusArgs, StopArgs, TerminalArgs, TuiArgs,
+};
+
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
 pub const NOT_BUILT: &[&str] = &[
-    "start",
-    "stop",
-    "status",
-    "list",
-    "logs",
-    "tui",
-    "web",
-    "web-auth",
-    "terminal",
     "mcp",
     "verify",
-    "reset",
     "compose",
     "approve",
     "policy reload",
@@ -75,6 +70,26 @@ pub enum Command {
     Run(RunArgs),
     /// Let the agent do one task with nobody there; stdout is one JSON document
     Task(Box<TaskArgs>),
+    /// Start the agent's server behind the fence
+    Start(StartArgs),
+    /// End the agent's server, and wait until nothing of it is left
+    Stop(StopArgs),
+    /// Say whether the agent's server runs, and how it is
+    Status(StatusArgs),
+    /// Every sandbox of this user
+    List(ListArgs),
+    /// What the agent's server and its fence wrote
+    Logs(LogsArgs),
+    /// Open the agent's server in a browser
+    Web,
+    /// The same, with the password in the address
+    WebAuth,
+    /// A terminal's client of the agent's server, on this host
+    Terminal(TerminalArgs),
+    /// An agent tool in this terminal, behind the fence
+    Tui(TuiArgs),
+    /// Clear state of this sandbox
+    Reset(ResetArgs),
     /// Check, explain and approve what may go out
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),

@@ -160,6 +160,14 @@ pub(crate) fn placeholders(state: &StateDir, _turn: &Turn) -> Result<Vec<PathBuf
         .collect())
 }
 
+/// Whether any run of this sandbox lives.
+///
+/// # Errors
+/// The state directory cannot be read.
+pub(crate) fn is_alive(state: &StateDir) -> Result<bool, StateError> {
+    alive(&state.run()).map(|alive| !alive.is_empty())
+}
+
 impl Run {
     /// Marks a run, and makes the placeholders that the mark names.
     ///

@@ -1,4 +1,5 @@
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::*;
 use crate::config_file::CONFIG_FILE;

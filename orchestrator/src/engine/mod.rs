@@ -17,6 +17,7 @@ pub mod native;
 mod part;
 mod signals;
 pub(crate) mod spawn;
+pub(crate) mod staying;
 mod terminal;
 mod watch;
 

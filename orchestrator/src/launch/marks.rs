@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use policies::Mode;
 
-use super::Publish;
+use super::{ADMIN, Publish};
 use crate::engine::cover::{Covers, How, Survey};
 use crate::exit::{Exit, Failure};
 use crate::policy_copy::PolicyCopy;
@@ -94,6 +94,11 @@ impl Marked {
         add("--engine", engine.as_ref());
         if let Some(mode) = mode {
             add("--mode", mode.code().as_ref());
+        }
+        // unix(7): a longer path is no socket's. Then nobody can ask.
+        let admin = self.run.directory().join(ADMIN);
+        if admin.as_os_str().len() < 108 {
+            add("--admin", admin.as_os_str());
         }
         for Publish { host, inside } in publish {
             add("--publish", format!("{host}:{inside}").as_ref());

@@ -146,7 +146,11 @@ fn targets(policy: &Policy) -> Result<Targets, Failure> {
     ))
 }
 
-fn sweep(project: &Project, console: &mut Console<'_>) -> Result<(), Failure> {
+/// Removes what dead runs left, and says what was remarkable about it.
+///
+/// # Errors
+/// The state directory cannot be used.
+pub(crate) fn sweep(project: &Project, console: &mut Console<'_>) -> Result<(), Failure> {
     let swept = state::sweep(project.state()).map_err(|error| Failure::of(Exit::No, &error))?;
     for path in &swept.removed {
         warn(

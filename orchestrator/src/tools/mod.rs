@@ -15,8 +15,10 @@ mod events;
 mod profiles;
 mod version;
 
+use std::os::unix::fs::PermissionsExt;
 #[cfg(test)]
 use std::path::Path;
+use std::path::PathBuf;
 
 use policies::Tool;
 
@@ -191,6 +193,19 @@ impl Profile {
 #[cfg(test)]
 fn version_at(path: &Path) -> Option<Version> {
     version::beside(path)
+}
+
+/// A program of that name, as the host's `PATH` has it.
+pub(crate) fn on_path(name: &str, world: &World) -> Option<PathBuf> {
+    let path = world.variable("PATH")?;
+    let is_program = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(is_program)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! From the agent's start to its end: signals and stops pass through, the fence's parts and the project's protected names
 //! are watched, and whatever ends first decides.
 //! Clauses: U2, B2, B7.
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,7 +24,7 @@ use crate::engine::terminal;
 use crate::engine::watch::{Seen, Watch};
 use crate::engine::{Ending, EngineError};
 use crate::exit::Failure;
-use crate::launch::Streams;
+use crate::launch::{NOTES, Streams};
 use crate::policy_copy::Look;
 
 /// How long an agent that was asked to end may take.
@@ -306,6 +309,15 @@ impl Attending<'_> {
         }
     }
 
+    /// For those who ask how it is while it goes on; a disk that refuses keeps them uninformed.
+    fn write_down(&self, note: &str) {
+        let path = self.setup.run.directory().join(NOTES);
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(path);
+        let line = note.replace('\n', "; ");
+        file.and_then(|mut file| writeln!(file, "{line}")).ok();
+    }
+
     /// Takes a changed config over, if it may be.
     fn policy(&mut self) {
         let name = self
@@ -328,6 +340,7 @@ impl Attending<'_> {
             Err(error) => format!("{name} cannot be read ({error}): the policy stayed as it was"),
         };
         if self.notes.last() != Some(&note) {
+            self.write_down(&note);
             self.notes.push(note);
         }
     }

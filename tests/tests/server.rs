@@ -1,0 +1,331 @@
+//! `ocs start` and what goes with it, with a server that plays OpenCode's part: its flags, its password, its health.
+//! Judged from the host's side of the published port, by the census, and by what other sandboxes get.
+//! Clauses: U1, U2, U3, B6, N9.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use harness::for_each_user;
+use harness::order::Order;
+use harness::project::Project;
+use harness::run::Finished;
+use harness::spec::Census;
+use harness::world::{As, Call, World};
+use serde_json::Value;
+
+/// Serves as `opencode web` does; `FAKE` in its environment says what goes wrong.
+const SERVER: &str = r#"#!/usr/bin/python3
+import base64, http.server, os, pathlib, sys, urllib.request
+if sys.argv[1] == "attach":
+    print("attach", sys.argv[2:], os.environ["OPENCODE_SERVER_PASSWORD"])
+    sys.exit(0)
+assert sys.argv[1:] == ["web", "--hostname", "127.0.0.1", "--port", "4096"], sys.argv
+fake = os.environ.get("FAKE", "")
+print("starting", flush=True)
+if fake == "dies":
+    print("out of luck", file=sys.stderr, flush=True)
+    sys.exit(3)
+state = pathlib.Path.home() / ".local/share/opencode/starts"
+state.write_text((state.read_text() if state.exists() else "") + "x")
+known = "Basic " + base64.b64encode(b"opencode:" + os.environ["OPENCODE_SERVER_PASSWORD"].encode()).decode()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get("Authorization") != known and fake != "open":
+            return self.say(401, "who are you")
+        if self.path == "/starts":
+            return self.say(200, str(len(state.read_text())))
+        if self.path == "/out":
+            try:
+                return self.say(200, urllib.request.urlopen("http://evil.test/", timeout=5).read().decode())
+            except Exception as error:
+                return self.say(200, "refused: %s" % error)
+        self.say(200, '{"healthy":true}')
+    def say(self, status, text):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+    def log_message(self, *words):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", 4096), Handler).serve_forever()
+"#;
+
+const CONFIG: &str = "sandbox-name: served\nhttp-domain-whitelist: [ok.test]\n";
+
+/// A world with that server installed for one user.
+struct Ground {
+    world: World,
+    who: As,
+    path: String,
+    before: Census,
+}
+
+impl Ground {
+    fn new(who: As) -> Result<Self> {
+        let world = World::new(&Order::usual()?)?;
+        let bin = who.home().join("tools/bin");
+        let ground = Self {
+            path: format!("{}:/home/bin:/usr/bin:/bin:/usr/sbin:/sbin", bin.display()),
+            before: world.census()?,
+            world,
+            who,
+        };
+        ground.program(&bin.join("opencode"), SERVER)?;
+        Ok(ground)
+    }
+
+    fn program(&self, path: &std::path::Path, text: &str) -> Result<()> {
+        self.world.write(self.who, path, text)?;
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.world.outside(path), mode).context("make a program")
+    }
+
+    fn project(&self, name: &str, config: &str) -> Result<Project<'_>> {
+        Project::named(&self.world, self.who, name, config)
+    }
+
+    fn call(&self, project: &Project<'_>, words: &[&str]) -> Result<Finished> {
+        project.call(Call::new(words).with(&[("PATH", &self.path)]))
+    }
+
+    /// What `ocs start --detach --json` says runs.
+    fn started(&self, project: &Project<'_>) -> Result<Value> {
+        let started = self.call(project, &["ocs", "start", "--detach", "--json"])?;
+        let started = started.succeeded()?;
+        serde_json::from_str(&started.stdout).context("parse what runs")
+    }
+
+    fn state(&self) -> Result<Vec<PathBuf>> {
+        let root = self
+            .world
+            .outside(&self.who.home().join(".opencode-sandbox"));
+        let entries = fs::read_dir(root).context("list the state")?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
+        paths.retain(|path| path.is_dir());
+        Ok(paths)
+    }
+
+    fn password(&self) -> Result<String> {
+        let state = self.state()?;
+        let [state] = state.as_slice() else {
+            anyhow::bail!("{state:?}");
+        };
+        let path = state.join("opencode-password");
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        Ok(fs::read_to_string(path)?)
+    }
+
+    fn get(&self, project: &Project<'_>, url: &str, password: &str) -> Result<String> {
+        let who = format!("opencode:{password}");
+        let words = [
+            "curl",
+            "-sS",
+            "-m",
+            "10",
+            "-u",
+            &who,
+            "-w",
+            " %{http_code}",
+            url,
+        ];
+        Ok(self.call(project, &words)?.stdout)
+    }
+
+    fn assert_clean(&self) -> Result<()> {
+        let after = self.world.settle(|census| *census == self.before)?;
+        assert_eq!(after, self.before);
+        Ok(())
+    }
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+for_each_user! {
+    fn a_server_outlives_its_terminal_until_it_is_stopped_and_keeps_its_sessions(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        let facts = ground.started(&project)?;
+        assert_eq!((text(&facts, "url"), text(&facts, "engine"), text(&facts, "mode")), ("http://127.0.0.1:4096", "native", "filtered"));
+        let password = ground.password()?;
+        assert!(password.len() == 48 && password.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(ground.get(&project, "http://127.0.0.1:4096/starts", &password)?, "1 200");
+        assert_eq!(ground.get(&project, "http://127.0.0.1:4096/starts", "wrong")?, "who are you 401");
+        assert!(ground.get(&project, "http://127.0.0.1:4096/out", &password)?.starts_with("refused: HTTP Error 403"));
+
+        let status = ground.call(&project, &["ocs", "status", "--json"])?.succeeded()?;
+        let status: Value = serde_json::from_str(&status.stdout)?;
+        assert_eq!(text(&status, "state"), "running");
+        assert_eq!(status.pointer("/fence/refused").and_then(Value::as_u64), Some(1), "without the probes of the start");
+        let listed = ground.call(&project, &["ocs", "list"])?.succeeded()?;
+        assert!(listed.stdout.contains("running   http://127.0.0.1:4096"), "{listed}");
+        let logs = ground.call(&project, &["ocs", "logs"])?.succeeded()?;
+        assert!(logs.stdout.contains("server | starting"), "{logs}");
+        let again = ground.call(&project, &["ocs", "start", "--detach"])?.succeeded()?;
+        assert!(again.stderr.contains("it runs already: http://127.0.0.1:4096"), "{again}");
+        let other = ground.call(&project, &["ocs", "start", "--detach", "--mode", "none"])?;
+        assert_eq!(other.code(), 64, "{other}");
+
+        // B6: on no command line of anything that runs.
+        let census = ground.world.census()?;
+        assert!(census.processes.iter().any(|process| process.command.contains("start --supervised")), "{census:#?}");
+        assert!(!census.processes.iter().any(|process| process.command.contains(&password)), "{census:#?}");
+
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()?;
+        assert!(ground.password().is_err(), "the password ended with the server");
+        let stopped = ground.call(&project, &["ocs", "status"])?;
+        assert_eq!((stopped.code(), stopped.stdout.contains("is stopped")), (1, true), "{stopped}");
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+
+        ground.started(&project)?;
+        assert_ne!(ground.password()?, password);
+        assert_eq!(ground.get(&project, "http://127.0.0.1:4096/starts", &ground.password()?)?, "2 200");
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()
+    }
+
+    fn two_projects_have_a_server_each_and_neither_reaches_the_other(who) {
+        let ground = Ground::new(who)?;
+        let one = ground.project("one", CONFIG)?;
+        let two = ground.project("two", CONFIG)?;
+        let first = ground.started(&one)?;
+        let second = ground.started(&two)?;
+        assert_eq!([text(&first, "url"), text(&second, "url")], ["http://127.0.0.1:4096", "http://127.0.0.1:4097"]);
+        // Inside a third sandbox 127.0.0.1 is its own, and the host's ports are not listed.
+        let three = ground.project("three", CONFIG)?;
+        for url in ["http://127.0.0.1:4097/", "http://docker.host:4096/", "http://docker.host:4097/"] {
+            let words = ["ocs", "run", "--", "curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", url];
+            let got = ground.call(&three, &words)?;
+            assert!(["000", "403"].contains(&got.stdout.as_str()), "{url}: {got}");
+        }
+        // From the host by any other address than its loopback's.
+        let addresses = ground.call(&three, &["hostname", "-I"])?.stdout;
+        assert!(!addresses.trim().is_empty());
+        for address in addresses.split_whitespace().map(|address| if address.contains(':') { format!("[{address}]") } else { address.to_owned() }) {
+            let got = ground.call(&three, &["curl", "-sS", "-m", "10", &format!("http://{address}:4096/")])?;
+            assert_eq!(got.code(), 7, "{address}: {got}");
+        }
+        ground.call(&one, &["ocs", "stop"])?.succeeded()?;
+        assert_eq!(ground.call(&one, &["ocs", "status"])?.code(), 1);
+        assert_eq!(ground.call(&two, &["ocs", "status"])?.code(), 0);
+        ground.call(&two, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()
+    }
+
+    fn a_supervisor_that_is_killed_takes_everything_along_and_the_next_start_sweeps(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        ground.started(&project)?;
+        let supervisor = ground.world.find(|process| process.command.contains("start --supervised"))?;
+        ground.world.signal(supervisor.pid, "KILL")?;
+        ground.assert_clean()?;
+        assert_eq!(ground.call(&project, &["ocs", "status"])?.code(), 1);
+        ground.started(&project)?;
+        let [state] = <[PathBuf; 1]>::try_from(ground.state()?).map_err(|state| anyhow::anyhow!("{state:?}"))?;
+        let runs = fs::read_dir(state.join("run"))?.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir())).count();
+        assert_eq!(runs, 1, "the dead run's directory was swept");
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()
+    }
+
+    fn a_start_that_fails_says_why_with_its_code_and_leaves_nothing(who) {
+        let ground = Ground::new(who)?;
+        let cases = [
+            ("dies", format!("{CONFIG}env:\n  FAKE: dies\n"), "", &[][..], 3, "ended with code 3 before it answered"),
+            ("open", format!("{CONFIG}env:\n  FAKE: open\n"), "", &[], 70, "lets in who does not know its password"),
+            ("wrong", format!("{CONFIG}unknown: 1\n"), "", &[], 64, "unknown"),
+            ("serverless", format!("{CONFIG}agent:\n  tool: omp\n"), "", &[], 64, "has no server"),
+            ("port", CONFIG.to_owned(), "", &["--port", "9999"], 64, "port 9999 of 127.0.0.1 cannot be had"),
+            ("observed", CONFIG.to_owned(), "", &["--mode", "observe"], 64, "nobody watches"),
+            ("hooked", CONFIG.to_owned(), "echo from the hook; false\n", &[], 64, "the hook opencode-sandbox-pre-start-container.sh failed with code 1"),
+        ];
+        for (name, config, hook, flags, code, message) in cases {
+            let project = ground.project(name, &config)?;
+            if !hook.is_empty() {
+                project.write("opencode-sandbox-pre-start-container.sh", hook)?;
+                let shown = ground.call(&project, &["ocs", "policy", "diff", "--json"])?;
+                let shown: Value = serde_json::from_str(&shown.stdout)?;
+                let unasked = ground.call(&project, &["ocs", "start", "--detach"])?;
+                assert!(unasked.code() == 64 && unasked.stderr.contains("nobody to ask"), "{unasked}");
+                let words = ["ocs", "policy", "approve", "--yes", "--hash", text(&shown, "fingerprint")];
+                ground.call(&project, &words)?.succeeded()?;
+            }
+            let words: Vec<&str> = ["ocs", "start", "--detach"].iter().chain(flags).copied().collect();
+            let failed = ground.call(&project, &words)?;
+            assert_eq!(failed.code(), code, "{name}: {failed}");
+            assert!(failed.stderr.contains(message), "{name}: {failed}");
+            assert_eq!(ground.call(&project, &["ocs", "status"])?.code(), 1, "{name}");
+            ground.assert_clean()?;
+        }
+        Ok(())
+    }
+
+    fn a_start_in_a_terminal_stays_there_and_shows_what_it_gives(who) {
+        let ground = Ground::new(who)?;
+        let config = "sandbox-name: served\nhttp-domain-whitelist: [.w.test]\nhost-ports: [5432]\nenv-passthrough:\n  A: HOST_A\n  B: HOST_B\nenv:\n  C: plain\n";
+        let project = ground.project("project", config)?;
+        let words = ["ocs", "start"];
+        let environment = [("PATH", ground.path.as_str()), ("HOST_A", "hidden-value")];
+        let call = Call::new(&words).with(&environment).within(project.directory());
+        let running = ground.world.start(who, call)?;
+        while ground.call(&project, &["ocs", "status"])?.code() != 0 {
+            std::thread::yield_now();
+        }
+        let supervisor = ground.world.find(|process| process.command == "ocs start")?;
+        ground.world.signal(supervisor.pid, "INT")?;
+        let ended = running.wait()?;
+        for line in ["sandbox     opencode-sandbox-served-", "url         http://127.0.0.1:4096", "A (from $HOST_A)", "B (skipped \u{2014} $HOST_B not set on host)", "C=plain", "whitelist   .w.test", "host ports  docker.host:5432", ">> using sandbox directory: /home/", "starting\n"] {
+            assert!(ended.stderr.contains(line), "{line}: {ended}");
+        }
+        assert!(!ended.stderr.contains("hidden-value"), "{ended}");
+        ground.assert_clean()
+    }
+
+    fn the_old_names_are_links_that_do_what_they_did(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        let bin = who.home().join("tools/bin");
+        ground.program(&bin.join("xdg-open"), "#!/bin/sh\necho opened \"$@\"\n")?;
+        for old in ["ocs-start-container", "ocs-web", "ocs-web-auth", "ocs-terminal"] {
+            std::os::unix::fs::symlink("/home/bin/ocs", ground.world.outside(&bin.join(old)))?;
+        }
+        let early = ground.call(&project, &["ocs-web"])?;
+        assert!(early.code() == 1 && early.stderr.contains("next: ocs start"), "{early}");
+        ground.call(&project, &["ocs-start-container", "--detach"])?.succeeded()?;
+        let password = ground.password()?;
+        let web = ground.call(&project, &["ocs-web"])?.succeeded()?;
+        assert_eq!(web.stdout, "opened http://127.0.0.1:4096\n");
+        let auth = ground.call(&project, &["ocs-web-auth"])?.succeeded()?;
+        assert_eq!(auth.stdout, format!("opened http://opencode:{password}@127.0.0.1:4096\n"));
+        assert!(auth.stderr.contains("holds the password"), "{auth}");
+        let terminal = ground.call(&project, &["ocs-terminal", "--session", "s"])?.succeeded()?;
+        assert_eq!(terminal.stdout, format!("attach ['http://127.0.0.1:4096', '--session', 's'] {password}\n"));
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()
+    }
+
+    fn a_reset_wants_its_phrase_and_nothing_running(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        ground.started(&project)?;
+        let running = ground.call(&project, &["ocs", "reset", "--state", "--destroy"])?;
+        assert!(running.code() == 64 && running.stderr.contains("next: ocs stop"), "{running}");
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        let [state] = <[PathBuf; 1]>::try_from(ground.state()?).map_err(|state| anyhow::anyhow!("{state:?}"))?;
+        let sessions = state.join("opencode-state/starts");
+        assert!(sessions.exists());
+        let words = ["ocs", "reset", "--state"];
+        let unsure = project.call(Call::new(&words).fed("yes\n"))?.succeeded()?;
+        assert!(unsure.stderr.contains("cancelled") && sessions.exists(), "{unsure}");
+        project.call(Call::new(&words).fed("Yes, do as I say!\n"))?.succeeded()?;
+        assert!(!sessions.exists() && state.join("audit").exists());
+        assert_eq!(ground.call(&project, &["ocs", "reset"])?.code(), 64);
+        ground.call(&project, &["ocs", "reset", "--all", "--destroy"])?.succeeded()?;
+        assert!(!state.exists());
+        Ok(())
+    }
+}
