@@ -7,10 +7,12 @@ use std::path::Path;
 
 use policies::{Config, Source};
 
-use crate::cli::InitArgs;
+use crate::cli::{BuildArgs, InitArgs};
 use crate::config_file::CONFIG_FILE;
 use crate::console::{Answer, Console};
+use crate::engine::client::Client;
 use crate::exit::{Exit, Failure};
+use crate::image;
 use crate::policy_cmd;
 use crate::project::{self, HOOK_FILE};
 use crate::sandbox_id::nearest_name;
@@ -91,8 +93,25 @@ pub(crate) fn run(
         };
         create(&dir, template, text, args, console)?;
     }
+    if !args.yes && dir == world.cwd && build_image(world, console)? == Answer::Yes {
+        return image::build::run(&BuildArgs::default(), world, console);
+    }
     console.note("next: ocs policy check, then ocs run -- opencode");
     Ok(Exit::Ok)
+}
+
+/// The fifth step, where there is an engine that needs an image.
+fn build_image(world: &World, console: &mut Console<'_>) -> Result<Answer, Failure> {
+    match Client::find(None, world.variable("PATH").as_deref()) {
+        Ok(client) => {
+            let engine = client.kind.name();
+            let question = format!(
+                "build the agent's image with {engine} (ocs build; the engine native needs none)?"
+            );
+            console.confirm(question, Answer::Yes)
+        }
+        Err(_) => Ok(Answer::No),
+    }
 }
 
 fn create(

@@ -12,7 +12,7 @@ Exit codes: 0 built or nothing changed, 64 the config or an argument is wrong, 6
 build failed.";
 
 /// `ocs build`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = BUILD_HELP)]
 pub struct BuildArgs {
     /// Whose engine builds [default: docker where it is installed, else podman]

@@ -62,15 +62,7 @@ impl Scripted {
 }
 
 fn plain() -> BuildArgs {
-    BuildArgs {
-        engine: None,
-        no_cache: false,
-        base: None,
-        python: None,
-        ca: None,
-        network: None,
-        json: false,
-    }
+    BuildArgs::default()
 }
 
 #[test]
@@ -236,4 +228,41 @@ fn without_an_engine_or_a_program_of_ours_it_is_69() {
         (failure.exit(), failure.to_string().as_str()),
         (Exit::Missing, "none of docker, podman is in PATH")
     );
+}
+
+#[test]
+fn init_builds_as_its_fifth_step_where_there_is_an_engine_and_somebody_who_agrees() {
+    let answer = |typed: &str, yes| {
+        let scripted = Scripted::new("echo Step 1/1 : FROM scratch");
+        let path = format!("{}", scripted.at("bin").display());
+        let project = scripted.at("project").canonicalize().unwrap();
+        let mut world = World::of(
+            &project,
+            &scripted.at("home"),
+            vec![("PATH", &*path.leak())],
+        );
+        world.exe = scripted.at("ours/ocs");
+        let terminal = Terminal {
+            stdin: true,
+            ..Terminal::default()
+        };
+        let args = crate::cli::InitArgs {
+            dir: None,
+            yes,
+            presets: Vec::new(),
+        };
+        let typed = format!("\n\n\n{typed}");
+        let (ended, _, err) = captured(&typed, terminal, |console| {
+            crate::init::run(&args, &world, console)
+        });
+        assert_eq!(ended, Ok(Exit::Ok), "{err}");
+        (
+            scripted.calls().len(),
+            err.matches("build the agent's image with docker").count(),
+        )
+    };
+    assert_eq!(answer("y\n", false), (2, 1));
+    assert_eq!(answer("\n", false), (2, 1), "Enter is a yes, as before");
+    assert_eq!(answer("n\n", false), (0, 1));
+    assert_eq!(answer("", true), (0, 0), "--yes writes files");
 }
