@@ -35,8 +35,6 @@ pub(crate) use ended::Ended;
 pub(crate) use order::{Access, Order, Publish, Show, Stream, Streams};
 pub(crate) use settled::sweep;
 
-/// In a run's directory: the socket where its proxy answers what it counts.
-pub(crate) const ADMIN: &str = "admin";
 /// In a run's directory: what a person should know, one a line, while it goes on.
 pub(crate) const NOTES: &str = "notes";
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use policies::Mode;
 
-use super::{ADMIN, Publish};
+use super::Publish;
 use crate::engine::cover::{Covers, How, Survey};
 use crate::exit::{Exit, Failure};
 use crate::policy_copy::PolicyCopy;
@@ -96,7 +96,7 @@ impl Marked {
             add("--mode", mode.code().as_ref());
         }
         // unix(7): a longer path is no socket's. Then nobody can ask.
-        let admin = self.run.directory().join(ADMIN);
+        let admin = self.run.admin();
         if admin.as_os_str().len() < 108 {
             add("--admin", admin.as_os_str());
         }

@@ -44,8 +44,7 @@ pub(super) fn prepare(
         directory: &place.directory,
     });
     let marked = Marked::begin(project, world)?;
-    let mut proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
-    proxy_arguments.extend(["--admin".into(), marked.run.admin().into_os_string()]);
+    let proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
     let Settled {
         policy, targets, ..
     } = settled;

@@ -10,8 +10,9 @@ use super::lease::{Facts, Phase, Standing, look};
 use crate::cli::{ListArgs, StatusArgs};
 use crate::console::{Console, Style, escaped};
 use crate::exit::{Exit, Failure};
-use crate::launch::{ADMIN, NOTES};
+use crate::launch::NOTES;
 use crate::project::{ProjectError, STATE_ROOT};
+use crate::state::ADMIN;
 use crate::world::World;
 
 /// What `ocs status --json` prints.
