@@ -23,6 +23,7 @@ pub mod project;
 pub mod sandbox_id;
 pub mod world;
 
+mod attended;
 mod audit_cmd;
 mod checkpoint;
 mod doctor;

@@ -15,7 +15,6 @@ use crate::project::Project;
 use crate::world::World;
 
 /// Who answers what the agent would ask.
-#[allow(dead_code, reason = "the commands for people are being built on it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
     /// A person: whatever the tool's own rules are.

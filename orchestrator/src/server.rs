@@ -27,7 +27,6 @@ pub(crate) use open::{terminal, web, web_auth};
 pub(crate) use start::start;
 pub(crate) use status::{list, status};
 pub(crate) use stop::stop;
-pub(crate) use supervise::shows;
 
 /// The project, and the line that the old commands began with (COMPATIBILITY 4.7).
 ///

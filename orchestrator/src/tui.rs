@@ -1,6 +1,7 @@
 //! `ocs tui`: an agent tool in this terminal, behind the fence, chosen as COMPATIBILITY 2.2 has it.
 use std::ffi::OsString;
 
+use crate::attended;
 use crate::cli::TuiArgs;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
@@ -45,15 +46,12 @@ pub(crate) fn run(
         .map(OsString::from)
         .collect();
     command.extend(args.arguments.iter().cloned());
-    let environment = profile
-        .environment
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()));
+    let given = attended::given(&profile, &project, &config, world, console)?;
     let order = Order {
         engine: args.engine,
         mode: args.mode.map(Into::into),
-        environment: environment.collect(),
-        shows: server::shows(&profile, &project)?,
+        environment: given.environment,
+        shows: given.shows,
         ..Order::of(command)
     };
     let prepared = launch::prepare(order, &project, &config, world, console)?;

@@ -118,6 +118,15 @@ impl Desk {
         self.world.start(self.who, call)
     }
 
+    /// Any program in a project, with the agent on `PATH`.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn call(&self, project: &Project<'_>, words: &[&str]) -> Result<Finished> {
+        let environment = [("PATH", self.path.as_str())];
+        project.call(Call::new(words).with(&environment).for_seconds(300))
+    }
+
     /// Files that are left of tasks, but for their events, locks, records and approvals.
     ///
     /// # Errors

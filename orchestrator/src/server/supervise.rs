@@ -21,14 +21,13 @@ use super::port::{self, Chosen};
 use super::start::Word;
 use super::status::{Counters, counters};
 use super::{overview, start};
+use crate::attended::{self, Given};
 use crate::cli::StartArgs;
 use crate::console::{Console, Style};
 use crate::exit::{Exit, Failure};
-use crate::launch::{
-    self, Access, Ended, Order, Prepared, Publish, Show, Stream, Streams, in_home,
-};
-use crate::project::{Project, StateDir, private_dir};
-use crate::tools::{Face, Profile};
+use crate::launch::{self, Ended, Order, Prepared, Publish, Stream, Streams};
+use crate::project::{Project, StateDir};
+use crate::tools::{Face, Profile, Server};
 use crate::world::{Terminal, World};
 
 /// Where a supervisor is.
@@ -106,7 +105,8 @@ pub(super) fn serve(
     let forgotten = Forget(state.clone());
     let (copier, streams) = Copier::new(&log::of_server(state), stay == Stay::Here)
         .map_err(|error| Failure::new(Exit::No, "begin the server's log").because(error))?;
-    let order = order(args, &profile, command, (port, &password), project, streams)?;
+    let given = attended::given(&profile, project, config, world, console)?;
+    let order = order(args, server, command, (port, &password), given, streams);
     let prepared = launch::prepare(order, project, config, world, console)?;
     prepared.facts().engine.clone_into(&mut facts.engine);
     facts.run = Some(prepared.facts().run.clone());
@@ -199,7 +199,7 @@ impl Drop for Forget {
     }
 }
 
-fn server_of(profile: &Profile) -> Result<(crate::tools::Server, Vec<String>), Failure> {
+fn server_of(profile: &Profile) -> Result<(Server, Vec<String>), Failure> {
     profile
         .server
         .zip(profile.serving(Face::Web, port::USUAL))
@@ -238,27 +238,24 @@ fn facts(
 
 fn order(
     args: &StartArgs,
-    profile: &Profile,
+    server: Server,
     command: Vec<String>,
     (port, password): (Port, &Password),
-    project: &Project,
+    given: Given,
     [stdout, stderr]: [OwnedFd; 2],
-) -> Result<Order, Failure> {
-    let mut environment: Vec<_> = profile
-        .environment
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect();
-    if let Some(server) = &profile.server {
-        environment.push((server.password.into(), password.as_str().into()));
-    }
+) -> Order {
+    let Given {
+        mut environment,
+        shows,
+    } = given;
+    environment.push((server.password.into(), password.as_str().into()));
     let inside = Port::new(port::USUAL).unwrap_or(port);
-    Ok(Order {
+    Order {
         engine: args.engine,
         mode: args.mode.map(Into::into),
         allow_observe: args.allow_observe,
         environment,
-        shows: shows(profile, project)?,
+        shows,
         publish: vec![Publish { host: port, inside }],
         streams: Streams {
             stdin: Stream::Nothing,
@@ -266,26 +263,7 @@ fn order(
             stderr: Stream::Given(stderr),
         },
         ..Order::of(command.into_iter().map(Into::into).collect())
-    })
-}
-
-/// The tool's own sessions, kept in the sandbox's state as opencode-sandbox kept them.
-///
-/// # Errors
-/// The directory is not ours.
-pub(crate) fn shows(profile: &Profile, project: &Project) -> Result<Vec<Show>, Failure> {
-    let Some(place) = profile.state.filter(|_| profile.name == "opencode") else {
-        return Ok(Vec::new());
-    };
-    project.state().create()?;
-    let from = project.state().agent();
-    private_dir(&from)?;
-    let from = from.canonicalize().unwrap_or(from);
-    Ok(vec![Show {
-        from,
-        at: in_home(place),
-        access: Access::ReadWrite,
-    }])
+    }
 }
 
 /// Lets go of the terminal: a session of our own, and a log in place of stderr. stdout stays until the last word.
