@@ -62,6 +62,15 @@ impl Running {
         }
     }
 
+    /// Whether it has not ended yet.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        let ended = self.child.try_wait().context("look after a program")?;
+        Ok(ended.is_none())
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
