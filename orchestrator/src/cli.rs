@@ -11,7 +11,8 @@ mod server;
 mod task;
 
 pub use audit::{
-    AuditCommand, FilterArgs, FollowArgs, FormArgs, QueryArgs, ReportArgs, VerifyArgs,
+    AuditCommand, ExportArgs, ExportFormat, FilterArgs, FollowArgs, FormArgs, QueryArgs,
+    ReportArgs, VerifyArgs,
 };
 pub use image::{BuildArgs, ContainerEngine, VersionsArgs};
 pub use policy::{
@@ -31,7 +32,6 @@ pub const NOT_BUILT: &[&str] = &[
     "compose",
     "approve",
     "policy reload",
-    "audit export",
 ];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.

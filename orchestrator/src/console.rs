@@ -239,7 +239,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// The same JSON in printable ASCII: beyond it there are only characters of strings.
-fn ascii_json(text: &str) -> String {
+pub(crate) fn ascii_json(text: &str) -> String {
     let mut ascii = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_ascii() && character != '\u{7f}' {

@@ -1,6 +1,7 @@
 //! `ocs audit`: the record, read. Writes nothing; what a line means is `policies::audit`'s word.
 //! Clauses: R3, R4.
 mod csv;
+mod export;
 mod filter;
 mod follow;
 mod lines;
@@ -30,6 +31,7 @@ pub(crate) fn run(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     match command {
+        AuditCommand::Export(args) => export::run(args, world, console),
         AuditCommand::Follow(args) => follow::run(args, world, console),
         AuditCommand::Query(args) => query::run(args, world, console),
         AuditCommand::Report(args) => report::run(args, world, console),

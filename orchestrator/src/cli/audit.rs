@@ -1,7 +1,7 @@
 //! `ocs audit`: what can be typed.
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 const FILES: &str = "\
 Without FILE the record of the project is read, every run of it. FILE may be any record of that form, of another machine \
@@ -33,6 +33,19 @@ elsewhere, and compare, or give the key with --key.
 
 Exit codes: 0 every record is whole, 1 a line is bad (file, line and reason are printed), 64 nothing to read.";
 
+const EXPORT_HELP: &str = "\
+One line per event, for a log collector:
+  ocsf  OCSF 1.3.0, JSON: Network Activity (4001), HTTP Activity (4002), DNS Activity (4003), Application Lifecycle (6002), \
+and Base Event (0) for a policy in force and for a gap
+  ecs   Elastic Common Schema 8.11, JSON; what it has no field for is below `ocs`
+  cef   Common Event Format, version 0
+
+docs/audit-export.md says which field goes where. Filters are those of query.
+
+Examples:
+  ocs audit export --format ocsf --since 1h | curl --data-binary @- https://collector.example/
+  ocs audit export --format cef --decision deny | logger --tag ocs";
+
 const FOLLOW_HELP: &str = "\
 Prints events as they are written, of the project's sandbox, of those named, or with --all of every sandbox of this user, \
 until interrupted. Filters and output are those of query.";
@@ -44,6 +57,8 @@ pub enum AuditCommand {
     Report(ReportArgs),
     /// Print the events that fit
     Query(QueryArgs),
+    /// Print the events that fit in the form of another standard
+    Export(ExportArgs),
     /// Print events as they happen
     Follow(FollowArgs),
     /// Check that the record is whole, and name the first bad line
@@ -78,6 +93,32 @@ pub struct QueryArgs {
     /// How to print it
     #[command(flatten)]
     pub form: FormArgs,
+}
+
+/// `ocs audit export`.
+#[derive(Args, Debug)]
+#[command(after_help = EXPORT_HELP)]
+pub struct ExportArgs {
+    /// Records to read in place of the project's own; - is stdin
+    #[arg(value_name = "FILE", help = FILES)]
+    pub files: Vec<PathBuf>,
+    /// The form
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: ExportFormat,
+    /// What to print
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// A standard's form of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Common Event Format
+    Cef,
+    /// Elastic Common Schema
+    Ecs,
+    /// Open Cybersecurity Schema Framework
+    Ocsf,
 }
 
 /// `ocs audit follow`.

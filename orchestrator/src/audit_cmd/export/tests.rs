@@ -1,0 +1,111 @@
+use policies::audit::{RequestEvent, Timestamp};
+use serde_json::json;
+
+use super::*;
+use crate::audit_cmd::tests::events;
+
+fn records() -> Vec<Record> {
+    let record = |(seq, event)| Record {
+        seq,
+        time: Timestamp::from_unix_millis(1_795_223_640_123),
+        sandbox: "app-1".to_owned(),
+        run: "run-1".to_owned(),
+        event,
+    };
+    (1..).zip(events()).map(record).collect()
+}
+
+#[test]
+fn a_refused_request_in_each_form() {
+    let mut record = records().remove(4);
+    if let policies::audit::Event::Request(RequestEvent { host, .. }) = &mut record.event {
+        *host = Some("a|b=c\\d\n\u{202e}".into());
+    }
+    assert_eq!(
+        line(ExportFormat::Cef, &record),
+        format!(
+            "CEF:0|ocs|ocs-proxy|{VERSION}|request.deny|request refused|6|rt=1795223640123 externalId=5 \
+             deviceExternalId=app-1 act=deny reason=not-whitelisted app=connect requestMethod=CONNECT \
+             dhost=a|b\\=c\\\\\\\\x5cd\\\\n\\\\u{{202e}} dpt=443 cnt=1 cn1Label=generation cn1=1 cn2Label=request cn2=2 \
+             cs1Label=run cs1=run-1"
+        )
+    );
+    let ecs = ecs::document(&record);
+    assert_eq!(
+        (
+            &ecs["event"]["type"],
+            &ecs["event"]["reason"],
+            &ecs["destination"]["port"]
+        ),
+        (
+            &json!(["connection", "denied"]),
+            &json!("not-whitelisted"),
+            &json!(443)
+        )
+    );
+    let ocsf = ocsf::event(&record);
+    assert_eq!(
+        (
+            &ocsf["class_uid"],
+            &ocsf["type_uid"],
+            &ocsf["action_id"],
+            &ocsf["status_detail"]
+        ),
+        (
+            &json!(4001),
+            &json!(400_105),
+            &json!(2),
+            &json!("not-whitelisted")
+        )
+    );
+}
+
+#[test]
+fn every_event_is_one_line_of_printable_ascii_in_each_form() {
+    let mut all = records();
+    for hostile in [
+        "\n\r\u{0}\u{1b}[2J\u{7f}",
+        "\u{202e}\u{2028}\u{feff}\u{10ffff}",
+        "\"'|=\\,;",
+        "\u{fffd}",
+    ] {
+        let mut record = all[4].clone();
+        if let policies::audit::Event::Request(RequestEvent {
+            host,
+            method,
+            sni,
+            process,
+            ..
+        }) = &mut record.event
+        {
+            *host = Some(hostile.into());
+            *method = Some(hostile.into());
+            *sni = Some(hostile.into());
+            process.exe = Some(hostile.into());
+        }
+        all.push(record);
+    }
+    for record in &all {
+        for format in [ExportFormat::Cef, ExportFormat::Ecs, ExportFormat::Ocsf] {
+            let line = line(format, record);
+            assert!(
+                line.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+                "{line:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_event_says_its_class_in_ocsf() {
+    let classes: Vec<_> = records()
+        .iter()
+        .map(|record| ocsf::event(record)["type_uid"].clone())
+        .collect();
+    assert_eq!(
+        classes,
+        [
+            600_203, 99, 400_101, 400_102, 400_105, 400_301, 400_301, 400_105, 99, 600_204
+        ]
+    );
+}
