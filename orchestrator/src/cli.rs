@@ -26,13 +26,7 @@ pub use server::{
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: &[&str] = &[
-    "mcp",
-    "verify",
-    "compose",
-    "approve",
-    "policy reload",
-];
+pub const NOT_BUILT: &[&str] = &["mcp", "verify", "compose", "approve", "policy reload"];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
 const OLD_NAMES: [(&str, &str); 6] = [
