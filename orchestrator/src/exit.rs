@@ -109,6 +109,18 @@ impl Failure {
         }
     }
 
+    /// The same, of a start: 1 would be the agent's own code, and there was no agent.
+    #[must_use]
+    pub fn of_a_start(self) -> Self {
+        if self.exit == Exit::No {
+            return Self {
+                exit: Exit::Fence,
+                ..self
+            };
+        }
+        self
+    }
+
     /// The code to end with.
     #[must_use]
     pub fn exit(&self) -> Exit {

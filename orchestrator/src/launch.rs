@@ -102,6 +102,7 @@ pub(crate) fn prepare(
     match order.engine {
         cli::Engine::Auto | cli::Engine::Native => {
             native::prepare(order, mode, project, config, world, console)
+                .map_err(Failure::of_a_start)
         }
     }
 }

@@ -245,6 +245,8 @@ pub struct Census {
     pub ruleset: String,
     /// Names of the host's interfaces.
     pub interfaces: Vec<String>,
+    /// Sockets of the host's network that somebody may speak to: `tcp 0100007F:1538`.
+    pub sockets: Vec<String>,
 }
 
 /// A process of the world.

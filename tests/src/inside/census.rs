@@ -10,8 +10,8 @@ use crate::spec::{Census, Process};
 
 /// The world as it stands.
 pub(super) fn take(networks: &Networks) -> Result<Census> {
-    let (interfaces, ruleset) =
-        networks.on_host(|| Ok((interfaces()?, run("nft", &["list", "ruleset"])?)))?;
+    let (interfaces, ruleset, sockets) =
+        networks.on_host(|| Ok((interfaces()?, run("nft", &["list", "ruleset"])?, sockets()?)))?;
     let (processes, namespaces) = processes()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")
         .context("read the mount table")?
@@ -23,7 +23,39 @@ pub(super) fn take(networks: &Networks) -> Result<Census> {
         namespaces,
         ruleset,
         interfaces,
+        sockets,
     })
+}
+
+/// Sockets that somebody may speak to: TCP that listens, UDP, raw, and unix sockets with a name.
+fn sockets() -> Result<Vec<String>> {
+    /// The state of a TCP socket that listens. Linux, `include/net/tcp_states.h`.
+    const LISTEN: &str = "0A";
+    let mut sockets = Vec::new();
+    for (table, local, state) in [
+        ("tcp", 1, Some(LISTEN)),
+        ("tcp6", 1, Some(LISTEN)),
+        ("udp", 1, None),
+        ("udp6", 1, None),
+        ("raw", 1, None),
+        ("raw6", 1, None),
+        ("unix", 7, None),
+    ] {
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}"))
+            .with_context(|| format!("read the table of {table}"))?;
+        for line in text.lines().skip(1) {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let wanted = state.is_none() || fields.get(3).copied() == state;
+            sockets.extend(
+                fields
+                    .get(local)
+                    .filter(|_| wanted)
+                    .map(|name| format!("{table} {name}")),
+            );
+        }
+    }
+    sockets.sort();
+    Ok(sockets)
 }
 
 fn processes() -> Result<(Vec<Process>, Vec<String>)> {
