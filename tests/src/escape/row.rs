@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::judge::Expect;
+use crate::project::Decided;
 
 /// What is tried, and how it must end.
 #[derive(Debug, Clone)]
@@ -93,6 +94,15 @@ impl Attack {
     #[must_use]
     pub fn refused_after_a_lookup(self, host: &str, port: u16, reason: &str) -> Row {
         self.row(Expect::refused(host, port, reason).after_asking(host))
+    }
+
+    /// It must be refused by the rules themselves, and stand on record as packets.
+    #[must_use]
+    pub fn dropped(self, protocol: &str, address: &str, port: u16) -> Row {
+        self.row(Expect::Refused {
+            decided: Decided::packet(protocol, address, port.into()),
+            may_ask: None,
+        })
     }
 
     /// It must be a 400, the connection closed, exactly one record, and nothing sent or asked.
