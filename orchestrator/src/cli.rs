@@ -26,7 +26,7 @@ pub use server::{
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: &[&str] = &["mcp", "verify", "compose", "approve", "policy reload"];
+pub const NOT_BUILT: &[&str] = &["mcp", "compose", "approve", "policy reload"];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
 const OLD_NAMES: [(&str, &str); 6] = [
@@ -94,6 +94,8 @@ pub enum Command {
     Build(BuildArgs),
     /// Say which versions the images are made of
     Versions(VersionsArgs),
+    /// Attack a throw-away sandbox of this project from inside, and say clause by clause what held
+    Verify(ProveArgs),
     /// Say what this machine can do, and what to type where something is missing
     Doctor(DoctorArgs),
     /// The inner half of `doctor`; started by ocs itself.
@@ -105,6 +107,9 @@ pub enum Command {
     /// The first program in a box; started by ocs itself.
     #[command(hide = true)]
     BoxExec(BoxExecArgs),
+    /// The attacks of `verify`; started by ocs itself.
+    #[command(hide = true)]
+    BoxVerify(BoxVerifyArgs),
     /// Repairs the protection of a control file; started by ocs itself.
     #[command(hide = true)]
     BoxMend(BoxMendArgs),
@@ -223,6 +228,42 @@ pub struct BoxMendArgs {
     /// The order comes here.
     #[arg(long)]
     pub orders: i32,
+}
+
+const VERIFY_HELP: &str = "\
+Nothing is sent to anybody, even where the fence is broken: names are of .invalid, addresses of documentation. The attempts \
+stand in the project's record like any run's.
+
+Exit codes: 0 every attempt was refused as it must be, 64 wrong usage or config, 69 something is missing here, 70 a hole, \
+which is named.";
+
+/// `ocs verify`.
+#[derive(Args, Debug)]
+#[command(after_help = VERIFY_HELP)]
+pub struct ProveArgs {
+    /// What builds the box
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+    /// How much of the network the sandbox gets; the config says for every run
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub mode: Option<Mode>,
+    /// Another config in place of the project's own
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ocs box-verify`: what must not be seen.
+#[derive(Args, Debug)]
+pub struct BoxVerifyArgs {
+    /// The home of whoever started it, on the host.
+    #[arg(long)]
+    pub home: PathBuf,
+    /// The project's state directory, on the host.
+    #[arg(long)]
+    pub state: PathBuf,
 }
 
 /// `ocs doctor`.

@@ -29,6 +29,8 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
         Command::Terminal(args) => crate::server::terminal(args, world, console),
         Command::Tui(args) => crate::tui::run(args, world, console),
         Command::Reset(args) => crate::reset::run(args, world, console),
+        Command::Verify(args) => crate::verify::run(args, world, console),
+        Command::BoxVerify(args) => crate::verify::attack(args, console),
         Command::BoxEnter(args) => crate::run::enter(*args),
         Command::BoxExec(args) => crate::run::become_agent(args),
         Command::BoxMend(args) => crate::run::mend(*args),

@@ -63,7 +63,8 @@ pub(crate) struct Facts {
     /// The project's place in the box.
     pub(crate) project: PathBuf,
     targets: Targets,
-    policy: Policy,
+    /// What it may reach.
+    pub(crate) policy: Policy,
 }
 
 /// A start, made ready for the engine that was chosen.

@@ -43,3 +43,4 @@ mod teardown;
 mod tools;
 mod tui;
 mod whole_file;
+mod verify;
