@@ -42,5 +42,5 @@ mod task;
 mod teardown;
 mod tools;
 mod tui;
-mod whole_file;
 mod verify;
+mod whole_file;
