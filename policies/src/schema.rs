@@ -138,6 +138,17 @@ fn limits() -> Value {
             "head-timeout": time("How long a client may take for a request's head or its ClientHello.", "10s"),
             "connect-timeout": time("How long an origin may take to accept.", "10s"),
             "idle-timeout": time("How long an open connection may be silent in both directions.", "1h"),
+            "memory": {
+                "description": "Memory of the box, what it keeps in files of its own included.",
+                "type": "string",
+                "pattern": "^[0-9]+(KiB|MiB|GiB|TiB)$"
+            },
+            "cpus": {
+                "description": "Processors of the box.",
+                "type": "number",
+                "minimum": 0.01,
+                "maximum": 8192
+            },
             "pids": {
                 "description": "Processes and threads in the box.",
                 "type": "integer",

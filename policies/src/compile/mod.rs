@@ -22,12 +22,7 @@ use crate::yaml::{Kind, Node, Place, Scalar, quoted};
 use crate::{Agent, Config, ConfigError, EnvName, Limits, Mode, Rule, SandboxName, Tool, Warning};
 
 /// Keys of the contract whose effect is not built yet. A line goes away with the commit that builds it.
-const NOT_YET: [&str; 4] = [
-    "agent.interface",
-    "agent.mcp-config",
-    "limits.cpus",
-    "limits.memory",
-];
+const NOT_YET: [&str; 2] = ["agent.interface", "agent.mcp-config"];
 
 /// The keys of a file, in the order of DESIGN's table.
 pub(crate) const KEYS: [&str; 14] = [

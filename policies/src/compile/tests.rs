@@ -139,7 +139,8 @@ env:
   LD_PRELOAD: x
   a-b: 1
 limits:
-  memory: 8GiB
+  memory: 8g
+  cpus: many
   idle-timeout: 10
 agent:
   interface: tui
@@ -158,10 +159,11 @@ network-mode: filterd
             "f:11:5: `443` is a number, not a domain; write: host-ports: - 443",
             "f:13:3: `LD_PRELOAD` cannot be set in the box: it decides what code programs load",
             "f:14:3: `a-b` is no POSIX name of a variable: letters, digits and `_`, no digit first; write: a_b:",
-            "f:16:3: `limits.memory` is not supported yet",
-            "f:17:17: `limits.idle-timeout`: `10` is no time between 1ms and 168h; write: idle-timeout: 10s",
-            "f:19:3: `agent.interface` is not supported yet",
-            "f:20:15: `filterd` is no network mode: none, restricted, filtered, observe; write: network-mode: filtered",
+            "f:16:11: `limits.memory`: `8g` is no amount from 16MiB to 128TiB; write: memory: 8GiB",
+            "f:17:9: `limits.cpus`: `many` is no number from 0.01 to 8192",
+            "f:18:17: `limits.idle-timeout`: `10` is no time between 1ms and 168h; write: idle-timeout: 10s",
+            "f:20:3: `agent.interface` is not supported yet",
+            "f:21:15: `filterd` is no network mode: none, restricted, filtered, observe; write: network-mode: filtered",
         ]
     );
 }
@@ -192,6 +194,36 @@ fn keys_that_are_not_built_are_refused_and_all_others_are_known() {
         let (section, name) = key.split_once('.').unwrap();
         let errors = parse(&format!("sandbox-name: a\n{section}:\n  {name}: 1\n")).unwrap_err();
         assert_eq!(errors, [format!("f:3:3: `{key}` is not supported yet")]);
+    }
+}
+
+#[test]
+fn memory_and_processors_have_their_bounds_and_their_units() {
+    let limits = |line: &str| {
+        let text = format!("sandbox-name: a\nlimits:\n  {line}\n");
+        parse(&text).map(|(config, _)| *config.limits()).ok()
+    };
+    let memory = |text: &str| limits(&format!("memory: {text}"))?.memory;
+    assert_eq!(memory("16MiB"), Some(crate::Bytes(16 << 20)));
+    assert_eq!(memory("128TiB"), Some(crate::Bytes(1 << 47)));
+    for text in ["15MiB", "129TiB", "8", "8GB", "8g", "1.5GiB", "-1GiB", "''"] {
+        assert_eq!(memory(text), None, "{text}");
+    }
+    let cpus = |text: &str| {
+        limits(&format!("cpus: {text}"))?
+            .cpus
+            .map(|cpus| cpus.milli)
+    };
+    for (text, milli) in [
+        ("0.01", 10),
+        ("2", 2000),
+        ("1.5", 1500),
+        ("8192", 8_192_000),
+    ] {
+        assert_eq!(cpus(text), Some(milli), "{text}");
+    }
+    for text in ["0", "0.009", "8192.001", "1.", ".5", "1.0001", "1e3", "-1"] {
+        assert_eq!(cpus(text), None, "{text}");
     }
 }
 
@@ -259,7 +291,9 @@ limits:
   head-timeout: 500ms
   connect-timeout: 3s
   idle-timeout: 2h
+  memory: 512MiB
   pids: 512
+  cpus: 1.25
 agent:
   tool: [claude, --print]
   packages: [g++, python3.11, libssl-dev, g++]
@@ -271,8 +305,8 @@ agent:
         connect_timeout: std::time::Duration::from_secs(3),
         idle_timeout: std::time::Duration::from_secs(7200),
         pids: Some(512),
-        memory: None,
-        cpus: None,
+        memory: Some(crate::Bytes(512 << 20)),
+        cpus: Some(crate::Cpus { milli: 1250 }),
     };
     assert_eq!(*config.limits(), expected);
     assert_eq!(
