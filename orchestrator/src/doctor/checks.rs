@@ -181,7 +181,7 @@ fn cgroup(machine: &Machine) -> Check {
     if !machine.has("sys/fs/cgroup/cgroup.controllers") {
         return limited(
             name,
-            "version 1: limits on memory, pids and cpus are not set",
+            "version 1: limits on memory and cpus can be set by root only",
             None,
         );
     }

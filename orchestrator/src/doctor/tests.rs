@@ -208,7 +208,7 @@ fn cgroups_that_cannot_limit_are_told() {
         ["limited cgroup: version 2, without: cpu, pids"]
     );
     fs::remove_file(keep.path().join("sys/fs/cgroup/cgroup.controllers")).unwrap();
-    let version_1 = "limited cgroup: version 1: limits on memory, pids and cpus are not set";
+    let version_1 = "limited cgroup: version 1: limits on memory and cpus can be set by root only";
     assert_eq!(changed(&keep, Some(PROBED)), [version_1]);
 }
 

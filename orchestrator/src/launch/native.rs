@@ -11,12 +11,14 @@ use super::marks::Marked;
 use super::settled::{Programs, Settled};
 use super::{Facts, Fence, Order, Prepared, Stream, warn};
 use crate::console::Console;
+use crate::engine::native::cgroup::{Bounds, Cgroups, Parents};
 use crate::engine::native::tool::{self, Places, Tool, ToolError};
 use crate::engine::native::view::{self, Ids, Shown, View, Wanted};
 use crate::engine::native::{Setup, bwrap};
 use crate::environment::{self, Inside, Skipped};
 use crate::exit::{Exit, Failure};
 use crate::project::Project;
+use crate::state::Run;
 use crate::world::World;
 
 /// Prepares everything. On an error nothing is left but what the next start sweeps.
@@ -32,7 +34,7 @@ pub(super) fn prepare(
     let bwrap = bwrap::program().ok_or_else(|| {
         Failure::new(Exit::Missing, "bubblewrap is not installed").next("ocs doctor")
     })?;
-    let processes = processes(config)?;
+    let (processes, parents) = limits(config)?;
     let policy = config.policy(Some(mode), surroundings());
     let settled = Settled::of(&order, (project, policy), world, console)?;
     let place = place(&order, project, config, world, console)?;
@@ -44,6 +46,7 @@ pub(super) fn prepare(
         directory: &place.directory,
     });
     let marked = Marked::begin(project, world)?;
+    let cgroups = cgroups(parents, project, &marked.run)?;
     let proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
     let Settled {
         policy, targets, ..
@@ -74,6 +77,7 @@ pub(super) fn prepare(
         published: order.publish.iter().map(|port| port.inside).collect(),
         terminal: !order.unattended && matches!(order.streams.stdin, Stream::Ours),
         streams: order.streams,
+        cgroups,
     };
     Ok(Prepared {
         fence: Fence::Native(Box::new(setup)),
@@ -82,31 +86,53 @@ pub(super) fn prepare(
     })
 }
 
-/// The most processes that the box may have, where the config limits them; limits that nothing here enforces are refused.
-fn processes(config: &Config) -> Result<Option<u64>, Failure> {
+/// How the config's limits are kept: by a limit of the processes themselves, by cgroups, or not at all, which is refused.
+fn limits(config: &Config) -> Result<(Option<u64>, Option<Parents>), Failure> {
     let limits = config.limits();
-    let cannot = |what: &str, why: &str| {
+    // kernel/fork.c, copy_process: a process's own limit does not hold for the host's root.
+    let root = nix::unistd::geteuid().is_root();
+    let pids = limits.pids.map(u64::from);
+    let bounds = Bounds {
+        memory: limits.memory.map(|memory| memory.0),
+        cpus_milli: limits.cpus.map(|cpus| cpus.milli),
+        pids: pids.filter(|_| root),
+    };
+    let own = pids.filter(|_| !root);
+    if bounds == Bounds::default() {
+        return Ok((own, None));
+    }
+    let parents = Parents::find(Path::new("/"), bounds).map_err(|controller| {
+        let what = if controller == "cpu" {
+            "cpus"
+        } else {
+            controller
+        };
+        let why = format!("this user can add no cgroup with the controller {controller}");
         Failure::new(
             Exit::Missing,
             format!("the engine `native` cannot keep limits.{what}: {why}"),
         )
-        .next(format!("remove `{what}` from `limits`"))
+        .next(format!(
+            "remove `{what}` from `limits`, or try in a scope: systemd-run --user --scope ocs ..."
+        ))
+    })?;
+    Ok((own, Some(parents)))
+}
+
+/// Makes the run's cgroups, where there are to be any, after those of dead runs are removed.
+fn cgroups(
+    parents: Option<Parents>,
+    project: &Project,
+    run: &Run,
+) -> Result<Option<Cgroups>, Failure> {
+    let Some(parents) = parents else {
+        return Ok(None);
     };
-    if limits.memory.is_some() || limits.cpus.is_some() {
-        let what = if limits.memory.is_some() {
-            "memory"
-        } else {
-            "cpus"
-        };
-        return Err(cannot(what, "it makes no cgroup"));
-    }
-    match limits.pids {
-        // kernel/fork.c, copy_process: the limit does not hold for the host's root.
-        Some(_) if nix::unistd::geteuid().is_root() => {
-            Err(cannot("pids", "it does not hold for root"))
-        }
-        pids => Ok(pids.map(u64::from)),
-    }
+    let (sandbox, runs) = (project.id().as_str(), project.state().run());
+    parents.sweep(sandbox, &|run| runs.join(run).is_dir());
+    let made = parents.make(sandbox, run.id().as_str());
+    made.map(Some)
+        .map_err(|error| Failure::new(Exit::Fence, "make a cgroup for the box").because(error))
 }
 
 /// What the engine `native` takes for the host: where its loopback services are.

@@ -5,6 +5,7 @@
 //! Clauses: U1, U2, U3, B3, B6, B7.
 mod attend;
 pub(crate) mod bwrap;
+pub(crate) mod cgroup;
 pub(crate) mod enter;
 pub(crate) mod exec;
 pub(crate) mod mounts;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::bwrap::Argument;
+use self::cgroup::Cgroups;
 use self::orders::{Join, Open, Report, Try};
 use crate::engine::cover::Covers;
 use crate::engine::part::{Part, Start, number};
@@ -76,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) terminal: bool,
     /// What the command reads and writes.
     pub(crate) streams: Streams,
+    /// What limits the box, beside the limits of its processes.
+    pub(crate) cgroups: Option<Cgroups>,
 }
 
 /// The engine, for one run.
@@ -177,6 +181,12 @@ impl Engine for Native {
         };
         parts.proxy = Some(proxy.of_fence(to_proxy, logs.join("proxy.log"))?);
         begin_gate(setup, parts).map_err(kernel("start the gate"))??;
+        if let (Some(cgroups), Some(gate)) = (&setup.cgroups, &parts.gate) {
+            // Before it is told anything: all of the box descends from it.
+            cgroups
+                .admit(gate.pid().as_raw())
+                .map_err(|error| EngineError::fence("limit the box").because(error))?;
+        }
         // After the starts: a process inherits what is blocked, and the proxy must hear that it is to end.
         parts.signals = Some(Signals::take_over().map_err(kernel("take the signals over"))?);
         Ok(())
