@@ -16,8 +16,8 @@ BUILD_PACKAGES := bubblewrap ca-certificates gcc libc6-dev libmnl-dev libnftnl-d
 # To make a world for `make run`, and to fetch and run the agent in it.
 RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs npm openssl util-linux
 # The real clients of the suites.
-TEST_PACKAGES := $(RUN_PACKAGES) bsdutils faketime git iputils-ping netcat-openbsd openssh-client procps python3 \
-	python3-jsonschema python3-requests socat strace wget
+TEST_PACKAGES := $(RUN_PACKAGES) bsdutils docker-compose faketime git iputils-ping netcat-openbsd openssh-client \
+	procps python3 python3-jsonschema python3-requests python3-yaml socat strace wget
 
 # The fuzzing engine is C++.
 FUZZ_PACKAGES := $(BUILD_PACKAGES) g++

@@ -29,7 +29,11 @@ enum Command {
         json: bool,
     },
     /// Make the namespace what the spec asks for, and read it back.
-    Apply,
+    Apply {
+        /// The spec itself, where nobody can write to stdin, as in a compose file.
+        #[arg(long, value_name = "JSON")]
+        spec: Option<String>,
+    },
     /// Read the namespace back and print how it differs from what the spec asks for.
     Verify {
         /// As JSON.
@@ -93,7 +97,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
             io::stdout().write_all(text.as_bytes())?;
             Ok(Exit::Done)
         }
-        Command::Apply => live::apply(&read_spec()?),
+        Command::Apply { spec: Some(spec) } => live::apply(&Spec::parse(spec.as_bytes())?),
+        Command::Apply { spec: None } => live::apply(&read_spec()?),
         Command::Verify { json } => live::verify(&read_spec()?, json),
         Command::Clear => live::clear(),
         Command::Probe => probe(),

@@ -14,7 +14,7 @@ pub use audit::{
     AuditCommand, ExportArgs, ExportFormat, FilterArgs, FollowArgs, FormArgs, QueryArgs,
     ReportArgs, VerifyArgs,
 };
-pub use image::{BuildArgs, ContainerEngine, VersionsArgs};
+pub use image::{BuildArgs, ComposeArgs, ContainerEngine, VersionsArgs};
 pub use policy::{
     ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
     SuggestArgs,
@@ -26,7 +26,7 @@ pub use server::{
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: &[&str] = &["mcp", "compose", "approve", "policy reload"];
+pub const NOT_BUILT: &[&str] = &["mcp", "approve", "policy reload"];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
 const OLD_NAMES: [(&str, &str); 6] = [
@@ -92,6 +92,8 @@ pub enum Command {
     Audit(AuditCommand),
     /// Build the images of the container engines, where what goes into them changed
     Build(BuildArgs),
+    /// Print a compose file that runs the same fence without ocs
+    Compose(ComposeArgs),
     /// Say which versions the images are made of
     Versions(VersionsArgs),
     /// Attack a throw-away sandbox of this project from inside, and say clause by clause what held

@@ -12,6 +12,7 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
     match command {
         Command::Audit(command) => crate::audit_cmd::run(command, world, console),
         Command::Build(args) => crate::image::build::run(args, world, console),
+        Command::Compose(args) => crate::image::compose::run(args, world, console),
         Command::Versions(args) => crate::image::versions::run(args, console),
         Command::Doctor(args) => crate::doctor::run(args, world, console),
         Command::Init(args) => crate::init::run(args, world, console),

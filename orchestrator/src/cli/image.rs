@@ -1,4 +1,5 @@
-//! `ocs build`, `ocs versions`: what can be typed.
+//! `ocs build`, `ocs versions`, `ocs compose`: what can be typed.
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -53,4 +54,19 @@ pub struct VersionsArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+const COMPOSE_HELP: &str = "\
+The file goes to stdout. It runs the images of ocs build with the shared topology: one network namespace, rules put up once \
+before the agent starts, which then has no capability. docs/compose.md says what is weaker than under ocs start.
+
+Exit codes: 0 printed, 64 the config is wrong or --host-address is needed.";
+
+/// `ocs compose`.
+#[derive(Args, Debug)]
+#[command(after_help = COMPOSE_HELP)]
+pub struct ComposeArgs {
+    /// The host as its containers reach it, where the config has host-ports
+    #[arg(long, value_name = "ADDRESS")]
+    pub host_address: Option<IpAddr>,
 }

@@ -104,6 +104,7 @@ impl Inputs {
     pub(super) fn sidecar(programs: &[(PathBuf, PathBuf)]) -> io::Result<Self> {
         let mut inputs = Self::default();
         inputs.file("Dockerfile", SIDECAR.as_bytes(), 0o644);
+        inputs.directories = vec!["record".into()];
         for (from, to) in programs {
             let place = Path::new("root").join(to.strip_prefix("/").unwrap_or(to));
             inputs.file(place, &fs::read(from)?, 0o755);

@@ -6,6 +6,7 @@ mod libraries;
 pub(crate) mod seccomp;
 
 pub(crate) mod build;
+pub(crate) mod compose;
 pub(crate) mod versions;
 
 use crate::sandbox_id::SandboxId;
