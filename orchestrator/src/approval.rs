@@ -286,6 +286,19 @@ pub fn settle(
     }
 }
 
+/// Whether a person approved a control file of this name with exactly these bytes. A lock that is not there or damaged
+/// approves nothing.
+#[must_use]
+pub fn approves(lock: &Path, name: &str, content: &[u8]) -> bool {
+    let sha256 = hex(&Sha256::digest(content));
+    let files = Lock::read(lock).ok().flatten().map(|lock| lock.files);
+    files.is_some_and(|files| {
+        files
+            .iter()
+            .any(|file| file.name == name && file.sha256 == sha256)
+    })
+}
+
 impl Lock {
     fn read(path: &Path) -> Result<Option<Self>, Failure> {
         let damaged = |why: String| {

@@ -16,8 +16,8 @@ pub use audit::{
 };
 pub use image::{BuildArgs, ComposeArgs, ContainerEngine, VersionsArgs};
 pub use policy::{
-    ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, SchemaArgs,
-    SuggestArgs,
+    ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, ReloadArgs,
+    SchemaArgs, SuggestArgs,
 };
 pub use task::TaskArgs;
 
@@ -26,7 +26,7 @@ pub use server::{
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: &[&str] = &["mcp", "approve", "policy reload"];
+pub const NOT_BUILT: &[&str] = &["mcp", "approve"];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
 const OLD_NAMES: [(&str, &str); 6] = [

@@ -2,7 +2,8 @@
 //!
 //! The project's config is read-only in the box as long as the file that was bound there is the file that is there. An edit
 //! in place keeps that, so the agent cannot have made it, and it is taken over at once. A file that replaced it (most
-//! editors save so) lay unprotected for a moment: it is not taken over by itself.
+//! editors save so) lay unprotected for a moment, and whoever opened it then may write to it still: it is taken over only
+//! as a person approved it, byte for byte (`ocs policy approve`), and so is each later change of it.
 //! Clauses: B2, P9 (a config that is wrong changes nothing), W9.
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,6 +11,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use policies::{Config, Source};
+use serde::{Deserialize, Serialize};
+
+use crate::approval;
+use crate::project::StateDir;
+use crate::whole_file::write_whole;
+
+/// In a sandbox's state directory: somebody wants every run of it to look at the config; what it says is given back.
+pub(crate) const WISH: &str = "reload";
+/// In a run's directory: what came of the last look.
+pub(crate) const OUTCOME: &str = "policy.json";
 
 /// The copy and where it comes from.
 #[derive(Debug)]
@@ -19,6 +30,24 @@ pub(crate) struct PolicyCopy {
     /// The inode that the agent cannot write to; none for a config outside the project, which it cannot reach at all.
     trusted: Option<(u64, u64)>,
     text: String,
+    /// What a person approved.
+    lock: PathBuf,
+    /// What the config is called there.
+    name: String,
+    wish: PathBuf,
+    outcome: PathBuf,
+}
+
+/// What came of a look, for `ocs policy reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    v: u32,
+    /// The wish that was there.
+    pub(crate) wish: String,
+    /// `applied`, `replaced`, `same`, `wrong` or `unreadable`.
+    pub(crate) outcome: String,
+    /// What a person should know.
+    pub(crate) note: Option<String>,
 }
 
 /// What became of a look at the project's config.
@@ -42,6 +71,7 @@ impl PolicyCopy {
     pub(crate) fn make(
         source: &Path,
         project: &Path,
+        state: &StateDir,
         directory: &Path,
         text: &str,
     ) -> io::Result<Self> {
@@ -55,6 +85,14 @@ impl PolicyCopy {
             copy: directory.join(name),
             trusted,
             text: text.to_owned(),
+            lock: state.lock(),
+            name: source
+                .strip_prefix(project)
+                .unwrap_or(source)
+                .display()
+                .to_string(),
+            wish: state.path().join(WISH),
+            outcome: directory.parent().unwrap_or(directory).join(OUTCOME),
         };
         copy.write()?;
         Ok(copy)
@@ -70,6 +108,50 @@ impl PolicyCopy {
         &self.source
     }
 
+    /// Files outside the project whose change is a reason to look again: an approval, and the wish for a look.
+    pub(crate) fn reasons(&self) -> [&Path; 2] {
+        [&self.lock, &self.wish]
+    }
+
+    /// Looks, and writes down what came of it; gives what a person should know.
+    pub(crate) fn follow(&mut self) -> Option<String> {
+        let wish = fs::read_to_string(&self.wish).unwrap_or_default();
+        let name = self.name.clone();
+        let stayed = "the policy stayed as it was";
+        let (outcome, note) = match self.look() {
+            Ok(Look::Applied) => ("applied", None),
+            Ok(Look::Same) => ("same", None),
+            Ok(Look::Replaced) => (
+                "replaced",
+                Some(format!(
+                    "{name} was replaced by another file while the agent could have written to it: {stayed} \
+                     (ocs policy approve shows what changed and takes it over; edits in place are taken over at once)"
+                )),
+            ),
+            Ok(Look::Wrong(errors)) => (
+                "wrong",
+                Some(format!(
+                    "{name} was changed, and is wrong: {stayed}\n{errors}"
+                )),
+            ),
+            Err(error) => (
+                "unreadable",
+                Some(format!("{name} cannot be read ({error}): {stayed}")),
+            ),
+        };
+        let told = Outcome {
+            v: 1,
+            wish,
+            outcome: outcome.to_owned(),
+            note: note.clone(),
+        };
+        // Whoever waits for it gives up after a while, and says so.
+        if let Ok(text) = serde_json::to_string(&told) {
+            write_whole(&self.outcome, text.as_bytes()).ok();
+        }
+        note
+    }
+
     /// Looks whether the project's config changed, and takes it over if it may.
     ///
     /// # Errors
@@ -81,16 +163,17 @@ impl PolicyCopy {
             .open(&self.source)?;
         let found = file.metadata()?;
         let same_file = (found.dev(), found.ino());
-        if self
+        let is_another = self
             .trusted
-            .is_some_and(|trusted| trusted != same_file || found.nlink() != 1)
-        {
-            return Ok(Look::Replaced);
-        }
+            .is_some_and(|trusted| trusted != same_file || found.nlink() != 1);
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         if text == self.text {
             return Ok(Look::Same);
+        }
+        // What was read is what is compared, and what is taken over: nobody can change it in between.
+        if is_another && !approval::approves(&self.lock, &self.name, text.as_bytes()) {
+            return Ok(Look::Replaced);
         }
         let name = self.copy.file_name().unwrap_or_default().to_string_lossy();
         if let Err(errors) = Config::parse(&Source {
@@ -120,7 +203,10 @@ impl PolicyCopy {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
+    use crate::sandbox_id::SandboxId;
 
     const OLD: &str = "sandbox-name: x\n";
     const NEW: &str = "sandbox-name: x\nhttp-domain-whitelist: [a.test]\n";
@@ -132,15 +218,24 @@ mod tests {
 
     fn case(project: &str) -> Case {
         let keep = tempfile::tempdir().unwrap();
-        for directory in ["project", "copy"] {
+        for directory in ["project", "run", "run/copy"] {
             fs::create_dir(keep.path().join(directory)).unwrap();
         }
+        let parsed = Config::parse(&Source {
+            name: "x",
+            text: OLD,
+        });
+        let (config, _) = parsed.unwrap();
+        let id = SandboxId::new(config.sandbox_name(), &keep.path().join("project"));
+        let state = StateDir::new(keep.path(), &id);
+        fs::create_dir_all(state.path()).unwrap();
         let source = keep.path().join("project/config.yaml");
         fs::write(&source, OLD).unwrap();
         let copy = PolicyCopy::make(
             &source,
             &keep.path().join(project),
-            &keep.path().join("copy"),
+            &state,
+            &keep.path().join("run/copy"),
             OLD,
         )
         .unwrap();
@@ -150,6 +245,18 @@ mod tests {
     impl Case {
         fn copied(&self) -> String {
             fs::read_to_string(self.copy.path()).unwrap()
+        }
+
+        fn approve(&self, text: &str) {
+            let sha256: String = Sha256::digest(text)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let lock = serde_json::json!({
+                "v": 1, "approved": "2026-11-21T01:14:00.000Z",
+                "files": [{"name": "config.yaml", "sha256": sha256, "executable": false}],
+            });
+            fs::write(&self.copy.lock, lock.to_string()).unwrap();
         }
 
         fn replace(&self, text: &str) {
@@ -162,7 +269,10 @@ mod tests {
     #[test]
     fn an_edit_in_place_is_taken_over() {
         let mut case = case("project");
-        assert_eq!(case.copy.path(), case.keep.path().join("copy/config.yaml"));
+        assert_eq!(
+            case.copy.path(),
+            case.keep.path().join("run/copy/config.yaml")
+        );
         assert_eq!(case.copy.look().unwrap(), Look::Same);
         fs::write(case.copy.source(), NEW).unwrap();
         assert_eq!(
@@ -185,6 +295,60 @@ mod tests {
             (case.copy.look().unwrap(), case.copied().as_str()),
             (Look::Replaced, OLD)
         );
+    }
+
+    #[test]
+    fn b2_a_file_that_replaced_the_config_is_taken_over_as_a_person_approved_it_and_never_otherwise()
+     {
+        let mut case = case("project");
+        case.replace(NEW);
+        case.approve(OLD);
+        assert_eq!(case.copy.look().unwrap(), Look::Replaced);
+        case.approve(NEW);
+        assert_eq!(
+            (case.copy.look().unwrap(), case.copied().as_str()),
+            (Look::Applied, NEW)
+        );
+        // Somebody may have opened it before it was protected: what is written to it now nobody approved.
+        let later = format!("{NEW}private-addresses: [10.0.0.1]\n");
+        fs::write(case.copy.source(), &later).unwrap();
+        assert_eq!(
+            (case.copy.look().unwrap(), case.copied().as_str()),
+            (Look::Replaced, NEW)
+        );
+        case.approve(&later);
+        assert_eq!(case.copy.look().unwrap(), Look::Applied);
+        fs::write(&case.copy.lock, "{}").unwrap();
+        case.replace(OLD);
+        assert_eq!(case.copy.look().unwrap(), Look::Replaced);
+    }
+
+    #[test]
+    fn what_came_of_a_look_is_written_down_with_the_wish_that_led_to_it() {
+        let mut case = case("project");
+        let said = |case: &Case| {
+            let text = fs::read_to_string(case.keep.path().join("run/policy.json")).unwrap();
+            let Outcome {
+                wish,
+                outcome,
+                note,
+                ..
+            } = serde_json::from_str(&text).unwrap();
+            (wish, outcome, note.is_some())
+        };
+        fs::write(&case.copy.wish, "one").unwrap();
+        assert_eq!(case.copy.follow(), None);
+        assert_eq!(said(&case), ("one".to_owned(), "same".to_owned(), false));
+        fs::write(case.copy.source(), "unknown: 1\n").unwrap();
+        assert!(case.copy.follow().unwrap().contains("stayed as it was"));
+        assert_eq!(said(&case), ("one".to_owned(), "wrong".to_owned(), true));
+        fs::write(&case.copy.wish, "two").unwrap();
+        fs::write(case.copy.source(), NEW).unwrap();
+        assert_eq!(case.copy.follow(), None);
+        assert_eq!(said(&case), ("two".to_owned(), "applied".to_owned(), false));
+        case.replace(OLD);
+        assert!(case.copy.follow().unwrap().contains("ocs policy approve"));
+        assert_eq!(said(&case), ("two".to_owned(), "replaced".to_owned(), true));
     }
 
     #[test]

@@ -404,6 +404,21 @@ fn alive(runs: &Path) -> Result<Vec<Mark>, StateError> {
     Ok(marks.collect())
 }
 
+/// The directories of the runs that go on.
+///
+/// # Errors
+/// The state directory cannot be read.
+pub(crate) fn living(state: &StateDir) -> Result<Vec<PathBuf>, StateError> {
+    let runs = state.run();
+    if !runs.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut living = directories(&runs)?;
+    living.retain(|directory| matches!(claim(directory), Claim::Alive(_)));
+    living.sort();
+    Ok(living)
+}
+
 fn directories(runs: &Path) -> Result<Vec<PathBuf>, StateError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(runs).map_err(at("read", runs))? {

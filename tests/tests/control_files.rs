@@ -230,6 +230,49 @@ print('done')
         Ok(())
     }
 
+    fn a_config_that_was_replaced_is_taken_over_as_a_person_approved_it(who) {
+        let world = world()?;
+        let ground = Ground::new(&world, who)?;
+        let ask = "curl -so /dev/null -w '%{http_connect}\\n' https://evil.test";
+        let until = format!("for i in $(seq 100); do [ $({ask}) = 200 ] && break; sleep 0.05; done; {ask}");
+        let running = ground.paused(ask, &until)?;
+        ground.project.write(".new", WIDER)?;
+        ground.host("mv .new opencode-sandbox-config.yaml")?;
+        let reloaded = ground.project.ocs(&["policy", "reload"])?;
+        assert_eq!(reloaded.code(), 1, "{reloaded}");
+        assert!(reloaded.stdout.contains("replaced") && reloaded.stdout.contains("ocs policy approve"), "{reloaded}");
+        let difference = ground.project.ocs(&["policy", "diff", "--json"])?;
+        let said: serde_json::Value = serde_json::from_str(&difference.stdout)?;
+        let fingerprint = said["fingerprint"].as_str().context("no fingerprint")?;
+        ground.project.ocs(&["policy", "approve", "--yes", "--hash", fingerprint])?.succeeded()?;
+        let reloaded = ground.project.ocs(&["policy", "reload", "--json"])?.succeeded()?;
+        let said: serde_json::Value = serde_json::from_str(&reloaded.stdout)?;
+        assert_eq!(said["ok"], true, "{reloaded}");
+        let finished = ground.go(running)?;
+        assert_eq!(finished.stdout, "403\nready\n200\n", "{finished}");
+        Ok(())
+    }
+
+    fn reload_says_of_every_run_what_came_of_an_edit_and_a_wrong_one_changes_nothing(who) {
+        let world = world()?;
+        let ground = Ground::new(&world, who)?;
+        let nobody = ground.project.ocs(&["policy", "reload"])?.succeeded()?;
+        assert!(nobody.stdout.contains("no sandbox of this project runs"), "{nobody}");
+        let ask = "curl -so /dev/null -w '%{http_connect}\\n' https://evil.test";
+        let running = ground.paused("true", ask)?;
+        ground.project.write("opencode-sandbox-config.yaml", "sandbox-name: controlled\nhttp-domain-whitelist: ['*']\n")?;
+        let wrong = ground.project.ocs(&["policy", "reload"])?;
+        assert_eq!(wrong.code(), 64, "{wrong}");
+        assert!(wrong.stderr.contains("opencode-sandbox-config.yaml:2:"), "{wrong}");
+        ground.project.write("opencode-sandbox-config.yaml", CONFIG)?;
+        let same = ground.project.ocs(&["policy", "reload"])?.succeeded()?;
+        assert!(same.stdout.contains("same"), "{same}");
+        let finished = ground.go(running)?;
+        assert_eq!(finished.stdout, "ready\n403\n", "{finished}");
+        assert!(finished.stderr.contains("and is wrong: the policy stayed as it was"), "{finished}");
+        Ok(())
+    }
+
     fn two_runs_of_one_project_share_placeholders_and_the_last_removes_them(who) {
         let world = world()?;
         let ground = Ground::new(&world, who)?;

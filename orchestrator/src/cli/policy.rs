@@ -17,6 +17,8 @@ pub enum PolicyCommand {
     Diff(DiffArgs),
     /// Approve the control files as they are
     Approve(ApproveArgs),
+    /// Have every running sandbox of the project look at the config now, and say what came of it
+    Reload(ReloadArgs),
     /// Show the bundled lists of hosts, or what is in one of them
     Presets(PresetsArgs),
     /// From the record to the lines under which the same run would pass
@@ -108,6 +110,21 @@ pub struct ApproveArgs {
     /// Another config in place of the project's own
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+const RELOAD_HELP: &str = "\
+An edit in place is taken over by itself, within a second. A file that replaced the config (most editors save so) lay \
+unprotected for a moment, and is taken over only as it was approved: ocs policy approve.
+
+Exit codes: 0 every sandbox runs under the config as it is, 1 one does not, 64 the config is wrong and nothing changed.";
+
+/// `ocs policy reload`.
+#[derive(Args, Debug)]
+#[command(after_help = RELOAD_HELP)]
+pub struct ReloadArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `ocs policy presets`.

@@ -19,6 +19,8 @@ pub(in crate::engine) struct Watch {
     names: Vec<PathBuf>,
     forbidden: Vec<PathBuf>,
     config: Option<PathBuf>,
+    /// Files elsewhere whose change is a reason to look at the config.
+    reasons: Vec<PathBuf>,
 }
 
 /// What happened since the last look.
@@ -28,7 +30,7 @@ pub(in crate::engine) struct Seen {
     pub(in crate::engine) uncovered: Vec<PathBuf>,
     /// Names that must not be there, and came to be.
     pub(in crate::engine) forbidden: Vec<PathBuf>,
-    /// Whether the config was written to.
+    /// Whether the config was written to, or there is another reason to look at it.
     pub(in crate::engine) config: bool,
     /// Whether so much happened that the kernel lost count: everything is to be looked at.
     pub(in crate::engine) overflow: bool,
@@ -43,6 +45,7 @@ impl Watch {
         covers: &Covers,
         forbidden: &[PathBuf],
         config: &Path,
+        reasons: [&Path; 2],
     ) -> nix::Result<Self> {
         let queue = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let mut directories = vec![PathBuf::new()];
@@ -68,7 +71,14 @@ impl Watch {
             names: covers.list.iter().map(|cover| cover.path.clone()).collect(),
             forbidden: forbidden.to_vec(),
             config,
+            reasons: reasons.map(Path::to_owned).to_vec(),
         };
+        // An absolute path stays what it is when it is joined to the project's.
+        let mut elsewhere = reasons
+            .map(|path| path.parent().unwrap_or(path).to_owned())
+            .to_vec();
+        elsewhere.dedup();
+        directories.extend(elsewhere);
         for directory in directories {
             let descriptor = watch
                 .queue
@@ -112,7 +122,7 @@ impl Watch {
 
     fn note(&self, path: PathBuf, mask: AddWatchFlags, seen: &mut Seen) {
         let written = mask == AddWatchFlags::IN_CLOSE_WRITE;
-        if self.config.as_ref() == Some(&path) {
+        if self.config.as_ref() == Some(&path) || self.reasons.contains(&path) {
             seen.config = true;
         }
         if written {
@@ -162,12 +172,34 @@ mod tests {
             ],
         };
         let forbidden = [PathBuf::from(".git/commondir")];
-        let watch = Watch::over(&covers, &forbidden, &keep.path().join("config.yaml")).unwrap();
+        fs::create_dir(keep.path().join("state")).unwrap();
+        let [lock, wish] = ["state/lock", "state/wish"].map(|name| keep.path().join(name));
+        let config = keep.path().join("config.yaml");
+        let watch = Watch::over(&covers, &forbidden, &config, [&lock, &wish]).unwrap();
         (keep, watch)
     }
 
     fn paths(paths: &[&str]) -> Vec<PathBuf> {
         paths.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn an_approval_or_a_wish_is_a_reason_to_look_at_the_config_and_nothing_else_there_is() {
+        let (keep, watch) = project();
+        let config = Seen {
+            config: true,
+            ..Seen::default()
+        };
+        for name in ["lock", "wish"] {
+            fs::write(keep.path().join("state/new"), "x").unwrap();
+            assert_eq!(watch.look().unwrap(), Seen::default());
+            fs::rename(
+                keep.path().join("state/new"),
+                keep.path().join("state").join(name),
+            )
+            .unwrap();
+            assert_eq!(watch.look().unwrap(), config);
+        }
     }
 
     #[test]

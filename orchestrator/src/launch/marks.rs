@@ -67,7 +67,8 @@ impl Marked {
         };
         let text = &project.config_file().text;
         let copies = private_directory(run.directory(), "policy")?;
-        let policy = PolicyCopy::make(&project.config_file().path, project.root(), &copies, text)
+        let source = &project.config_file().path;
+        let policy = PolicyCopy::make(source, project.root(), project.state(), &copies, text)
             .map_err(|error| Failure::new(Exit::No, "copy the policy").because(error))?;
         Ok(Self {
             run,

@@ -3,6 +3,7 @@ mod approve;
 mod check;
 mod explain;
 mod presets;
+mod reload;
 mod suggest;
 
 pub(crate) use presets::find as find_preset;
@@ -27,6 +28,7 @@ pub(crate) fn run(
         PolicyCommand::Diff(args) => approve::diff(args, world, console),
         PolicyCommand::Explain(args) => explain::run(args, world, console),
         PolicyCommand::Presets(args) => presets::run(args, console),
+        PolicyCommand::Reload(args) => reload::run(args, world, console),
         PolicyCommand::Suggest(args) => suggest::run(args, world, console),
         PolicyCommand::Schema(args) => presets::schema(args, console),
     }

@@ -60,6 +60,59 @@ fn c13_what_a_new_policy_refuses_is_cut_and_the_rest_goes_on() {
     assert_eq!(last["generation"], 2);
 }
 
+/// Of 200 tunnels a policy refuses half: those end, recorded, and the other half goes on. How soon is printed; the proxy
+/// looks every 250 ms.
+#[test]
+fn of_200_open_tunnels_a_new_policy_cuts_those_that_it_refuses_and_a_broken_one_none() {
+    const EACH: usize = 100;
+    let (dns, origin) = (Dns::start(), Origin::echo());
+    let port = origin.port();
+    let both = format!("tcp-endpoints: ['w.test:{port}', 'ok.test:{port}']\n");
+    let proxy = Proxy::start(&both, &dns);
+    let open = |name: &str| -> Vec<Client> {
+        let to = format!("{name}:{port}");
+        (0..EACH)
+            .map(|_| Client::tunnel(proxy.address, &to))
+            .collect()
+    };
+    let (mut refused, mut kept) = (open("ok.test"), open("w.test"));
+    let echo = |clients: &mut Vec<Client>, byte: &str| {
+        for client in clients {
+            client.send(byte);
+            assert_eq!(client.exactly(1), byte.as_bytes());
+        }
+    };
+    proxy.write_policy("tcp-endpoints: ['*:22']\n");
+    proxy.wait_told("the policy before it stays in force");
+    echo(&mut refused, "a");
+    echo(&mut kept, "a");
+    let changed = std::time::Instant::now();
+    proxy.write_policy(&format!("tcp-endpoints: ['w.test:{port}']\n"));
+    for client in &mut refused {
+        assert_eq!(client.rest(), b"");
+    }
+    println!(
+        "{EACH} of {} tunnels were cut after {:?}",
+        2 * EACH,
+        changed.elapsed()
+    );
+    echo(&mut kept, "b");
+    drop(kept);
+    let lines = proxy.stop();
+    let ends = |outcome: &str| {
+        lines
+            .iter()
+            .filter(|line| line["outcome"] == outcome)
+            .count()
+    };
+    assert_eq!((ends("revoked"), ends("done")), (EACH, EACH));
+    let policies = lines
+        .iter()
+        .filter(|line| line["event"] == "policy")
+        .count();
+    assert_eq!(policies, 2);
+}
+
 #[test]
 fn a_request_under_way_is_cut_as_well_and_told_why() {
     let (dns, origin) = (Dns::start(), Origin::silent());

@@ -25,7 +25,6 @@ use crate::engine::watch::{Seen, Watch};
 use crate::engine::{Ending, EngineError};
 use crate::exit::Failure;
 use crate::launch::{NOTES, Streams};
-use crate::policy_copy::Look;
 
 /// How long an agent that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -47,7 +46,8 @@ pub(super) fn until_the_end(
         .setup
         .as_mut()
         .ok_or_else(|| EngineError::fence("the run is over"))?;
-    let watch = Watch::over(&setup.covers, &setup.forbidden, setup.policy.source())
+    let (source, reasons) = (setup.policy.source(), setup.policy.reasons());
+    let watch = Watch::over(&setup.covers, &setup.forbidden, source, reasons)
         .map_err(|error| EngineError::fence("watch the control files").because(error))?;
     let mut attending = Attending {
         setup,
@@ -320,26 +320,9 @@ impl Attending<'_> {
 
     /// Takes a changed config over, if it may be.
     fn policy(&mut self) {
-        let name = self
-            .setup
-            .policy
-            .path()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let note = match self.setup.policy.look() {
-            Ok(Look::Applied | Look::Same) => return,
-            Ok(Look::Replaced) => format!(
-                "{name} was replaced by another file while the agent could have written to it: \
-                 the policy stayed as it was (edits in place are taken over; a new start takes this one)"
-            ),
-            Ok(Look::Wrong(errors)) => {
-                format!("{name} was changed, and is wrong: the policy stayed as it was\n{errors}")
-            }
-            Err(error) => format!("{name} cannot be read ({error}): the policy stayed as it was"),
-        };
-        if self.notes.last() != Some(&note) {
+        if let Some(note) = self.setup.policy.follow()
+            && self.notes.last() != Some(&note)
+        {
             self.write_down(&note);
             self.notes.push(note);
         }
