@@ -138,6 +138,45 @@ fn n10_whichever_message_fails_the_old_rules_stand() {
     });
 }
 
+/// The program's own calls, not the transaction's messages: sockets that are not given, sends and answers that fail.
+#[test]
+fn n10_whichever_system_call_fails_the_rules_stand_as_before_or_whole() {
+    const CALLS: &str = "bind,recvfrom,recvmsg,sendmsg,sendto,setsockopt,socket";
+    inside(
+        "n10_whichever_system_call_fails_the_rules_stand_as_before_or_whole",
+        || {
+            let apply = |at: usize| {
+                let line = format!(
+                    "strace -qq -o /dev/null -e trace={CALLS} -e inject={CALLS}:error=ENOBUFS:when={at} \
+                     {} apply < {}/snapshots/sealed.json 2>/dev/null; echo $?",
+                    support::holder::PROGRAM,
+                    env!("CARGO_MANIFEST_DIR")
+                );
+                run("sh", &["-c", &line])
+            };
+            kernel::replace(&spec(SEALED)).unwrap();
+            let whole = nft("list ruleset");
+            for before in [None, Some(shared())] {
+                let failed = (1..).find(|at| {
+                    nft("flush ruleset");
+                    before
+                        .iter()
+                        .for_each(|spec| kernel::replace(spec).unwrap());
+                    let old = nft("list ruleset");
+                    let code = apply(*at);
+                    let now = nft("list ruleset");
+                    assert!(now == old || now == whole, "call {at}: {now}");
+                    assert!(code != "0\n" || now == whole, "call {at} failed unseen");
+                    assert!(code == "0\n" || code == "70\n", "call {at}: {code}");
+                    code == "0\n"
+                });
+                assert!(failed > Some(10), "{failed:?}");
+                assert_eq!(differences(&spec(SEALED)), NONE);
+            }
+        },
+    );
+}
+
 #[test]
 fn a_refused_message_is_named() {
     inside("a_refused_message_is_named", || {
