@@ -29,7 +29,7 @@ CLIENT_PACKAGES := default-jdk-headless golang-go openssh-server postgresql post
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
 
-.PHONY: help run test bench record-load soak fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+.PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -57,6 +57,12 @@ fuzz: packages-fuzz toolchain ## every fuzz target for FUZZ_SECONDS (60) each; F
 
 soak: toolchain ## a million requests through the released proxy; its memory, descriptors and threads stay as they are
 	cargo test --release -p proxy --test wire -- --ignored --nocapture a_million_requests
+
+mutants: toolchain ## what decides, changed in every way that cargo-mutants knows: a test must notice (needs cargo-mutants)
+	@cargo mutants --version >/dev/null 2>&1 || { echo "cargo-mutants is missing; cargo install --locked cargo-mutants" >&2; exit 1; }
+	cargo mutants --package policies -f policies/src/decide.rs -f policies/src/pin.rs --output $(TARGET)/mutants/policies -- --lib --test properties
+	cargo mutants --package netctl -f netctl/src/plan.rs -f 'netctl/src/plan/*.rs' --output $(TARGET)/mutants/netctl -- --lib --test properties
+	cargo mutants --package proxy -f proxy/src/classify.rs --output $(TARGET)/mutants/proxy -- --lib classify
 
 check: fmt clippy doc ## format, lints and docs only
 

@@ -153,17 +153,17 @@ fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// How the three read an input, as a class: who accepts, and whether those who accept agree.
+/// How the three read an input, as a class: what ours says, whether the others accept, and whether those who do agree.
 #[must_use]
 pub fn class(data: &[u8]) -> Option<String> {
     let (at, _, bytes) = input(data)?;
     let default = default_port(&at);
     let ours = match head_length(bytes, 0) {
-        Err(_) => None,
+        Err(refusal) => Err(refusal.why),
         Ok(None) => return None,
         Ok(Some(length)) => match request(&bytes[..length], &at) {
-            Read::Refused(_) => None,
-            Read::Tunnel(destination) | Read::Forward { destination, .. } => Some(destination),
+            Read::Refused(refusal) => Err(refusal.why),
+            Read::Tunnel(destination) | Read::Forward { destination, .. } => Ok(destination),
         },
     };
     let readings = [
@@ -173,27 +173,38 @@ pub fn class(data: &[u8]) -> Option<String> {
     let word = |reading: &Reading| match (reading, &ours) {
         (Reading::Refused, _) => "refuses",
         (Reading::More, _) => "waits",
-        (Reading::Request(theirs), Some(ours)) => match &theirs.names {
+        (Reading::Request(theirs), Ok(ours)) => match &theirs.names {
             Some((host, port)) if same_host(host, &ours.host) && *port == ours.port.get() => {
                 "agrees"
             }
             Some(_) => "DISAGREES",
             None => "names nobody",
         },
-        (Reading::Request(theirs), None) if theirs.names.is_none() => "names nobody",
-        (Reading::Request(_), None) => "accepts",
+        (Reading::Request(theirs), Err(_)) if theirs.names.is_none() => "names nobody",
+        (Reading::Request(_), Err(_)) => "accepts",
     };
     let [hyper, node] = &readings;
-    let among = match (hyper, node) {
-        (Reading::Request(one), Reading::Request(other)) if one.names != other.names => {
-            ", and the two differ"
+    let differ = match (hyper, node) {
+        (Reading::Request(one), Reading::Request(other)) => {
+            plain(&one.names) != plain(&other.names)
         }
-        _ => "",
+        _ => false,
     };
-    let we = if ours.is_some() { "accepts" } else { "refuses" };
-    Some(format!(
-        "ocs {we}, hyper {}, node {}{among}",
-        word(hyper),
-        word(node)
-    ))
+    let among = if differ { ", for another host" } else { "" };
+    let we = match &ours {
+        Ok(_) => "accepts".to_owned(),
+        Err(why) => format!("refuses: {why}"),
+    };
+    Some(format!("{we}\t{}\t{}{among}", word(hyper), word(node)))
+}
+
+/// A destination without what changes no meaning: case, a name's trailing dot, how an address is spelt.
+fn plain(names: &Option<(String, u16)>) -> Option<(String, u16)> {
+    let (host, port) = names.as_ref()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let host = match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
+    };
+    Some((host, *port))
 }

@@ -15,7 +15,7 @@ pub fn holds(data: &[u8]) {
     let whole = head_length(bytes, bytes.len());
     assert_eq!(head_length(bytes, cut), whole, "cut at {cut}");
     match whole {
-        Err(answer) => refused(&answer),
+        Err(refusal) => refused(&refusal.answer),
         Ok(None) => {}
         Ok(Some(length)) => {
             let (head, _) = bytes.split_at(length);
@@ -45,7 +45,7 @@ pub(crate) fn input(data: &[u8]) -> Option<(At, usize, &[u8])> {
 
 fn read(head: &[u8], at: &At) {
     match request(head, at) {
-        Read::Refused(answer) => refused(&answer),
+        Read::Refused(refusal) => refused(&refusal.answer),
         Read::Tunnel(destination) => {
             assert_eq!(at, &At::Explicit);
             canonical(&destination);

@@ -1,7 +1,7 @@
 //! Reads a connection's first flight: a ClientHello, or not, and which host it names.
 //!
 //! rustls parses it; nothing is answered and no key is made. Not here: whether the host is the right one
-//! (`Policy::confirm_sni`).
+//! (`Policy::confirm_sni`), and whether it is named so that all read the same (`server_name.rs`).
 //! Clauses: W4, W8
 
 use std::time::Duration;
@@ -10,6 +10,7 @@ use rustls::server::Acceptor;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::server_name;
 use crate::wire::Wire;
 
 /// The first byte of a TLS record that carries a handshake. RFC 8446 section 5.1.
@@ -96,6 +97,9 @@ impl Hello {
                 .map_err(|_| PeekError::NotHello)?;
             self.at += count;
             if let Some(accepted) = self.acceptor.accept().map_err(|_| PeekError::NotHello)? {
+                if !server_name::is_plain(bytes) {
+                    return Err(PeekError::NotHello);
+                }
                 let sni = accepted.client_hello().server_name().map(str::to_owned);
                 return Ok(Some(Opening::Hello { sni }));
             }
@@ -155,6 +159,20 @@ mod tests {
             assert_eq!(reading.feed(&hello[..cut]), Ok(None), "{cut}");
             assert_eq!(reading.feed(&hello), Ok(Some(named())), "{cut}");
         }
+    }
+
+    /// What fuzzing found (`fuzz/src/client_hello.rs`): rustls stops at a type of name that it does not know, others go on.
+    #[test]
+    fn a_hello_with_a_second_name_behind_an_unknown_one_is_none() {
+        let list = b"\x00\x00\x07ok.test\x0d\x00\x00\x00\x00\x09evil.test";
+        let name = [b"\x00\x00\x00\x1b\x00\x19", &list[..]].concat();
+        let extensions = [&name[..], b"\x00\x0d\x00\x04\x00\x02\x04\x03"].concat();
+        let length = u8::try_from(extensions.len()).unwrap();
+        let rest = b"\x00\x00\x02\xc0\x2f\x01\x00\x00";
+        let body = [&b"\x03\x03"[..], &[7; 32], rest, &[length], &extensions].concat();
+        let size = |more: usize| u8::try_from(body.len() + more).unwrap();
+        let hello = [&[22, 3, 1, 0, size(4), 1, 0, 0, size(0)][..], &body].concat();
+        assert_eq!(Hello::new().feed(&hello), Err(PeekError::NotHello));
     }
 
     #[test]

@@ -6,10 +6,10 @@
 use policies::{Destination, Host, Port};
 
 use crate::ask::{self, Ask};
-use crate::classify::Place;
+use crate::classify::{BadRequest, Place};
 use crate::client_hello::{Hello, Opening};
 use crate::framing::Framing;
-use crate::head::{Progress, Scan};
+use crate::head::{Progress, RequestHead, Scan};
 use crate::respond::{self, Refusal, Then};
 
 /// Where a request is read.
@@ -35,8 +35,24 @@ pub enum Read {
         /// Where the body ends.
         body: Body,
     },
-    /// A refusal, with the answer that the client gets.
-    Refused(Vec<u8>),
+    /// A refusal.
+    Refused(Refused),
+}
+
+/// A refusal of a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What the client gets.
+    pub answer: Vec<u8>,
+    /// What our reader says of it to itself.
+    pub why: String,
+}
+
+impl Refused {
+    fn new(refusal: &Refusal, destination: Option<&Destination>, why: String) -> Self {
+        let answer = respond::refused(refusal, destination, Then::Discard);
+        Self { answer, why }
+    }
 }
 
 /// Where a request's body ends.
@@ -51,15 +67,15 @@ pub enum Body {
 /// The length of the head that `bytes` begin with, fed in two pieces; `None` if its end is not there yet.
 ///
 /// # Errors
-/// The answer, for bytes that no head may hold.
-pub fn head_length(bytes: &[u8], cut: usize) -> Result<Option<usize>, Vec<u8>> {
+/// The refusal of bytes that no head may hold.
+pub fn head_length(bytes: &[u8], cut: usize) -> Result<Option<usize>, Refused> {
     let mut scan = Scan::new();
     let first = bytes.get(..cut).unwrap_or(bytes);
     for piece in [first, bytes] {
         match scan.feed(piece) {
             Ok(Progress::End(length)) => return Ok(Some(length)),
             Ok(Progress::More) => {}
-            Err(_) => return Err(respond::refused(&Refusal::BadHead, None, Then::Discard)),
+            Err(error) => return Err(Refused::new(&Refusal::BadHead, None, error.to_string())),
         }
     }
     Ok(None)
@@ -86,11 +102,21 @@ pub fn request(head: &[u8], at: &At) -> Read {
                 Framing::Close | Framing::None => Body::Length(0),
             },
         },
-        Err(unreadable) => Read::Refused(respond::refused(
-            &unreadable.refusal,
-            unreadable.destination.as_ref(),
-            Then::Discard,
-        )),
+        Err(unreadable) => {
+            let why = match &unreadable.refusal {
+                Refusal::BadRequest(BadRequest::Authority(error)) => error.to_string(),
+                Refusal::BadRequest(bad) => bad.to_string(),
+                _ => match RequestHead::parse(head) {
+                    Err(error) => error.to_string(),
+                    Ok(_) => "the body's framing is ambiguous".to_owned(),
+                },
+            };
+            Read::Refused(Refused::new(
+                &unreadable.refusal,
+                unreadable.destination.as_ref(),
+                why,
+            ))
+        }
     }
 }
 

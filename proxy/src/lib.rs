@@ -52,6 +52,7 @@ mod report;
 pub mod resolve;
 mod respond;
 mod scratch;
+mod server_name;
 pub mod session;
 pub mod sink;
 pub mod slots;

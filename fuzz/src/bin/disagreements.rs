@@ -16,6 +16,7 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
+    println!("inputs\tocs\thyper\tnode\tshortest");
     for (class, (count, shortest)) in classes {
         println!(
             "{count}\t{class}\t{}",
