@@ -96,7 +96,7 @@ pub enum Command {
     Compose(ComposeArgs),
     /// Say which versions the images are made of
     Versions(VersionsArgs),
-    /// Attack a throw-away sandbox of this project from inside, and say clause by clause what held
+    /// Attack a throw-away sandbox from inside, and say clause by clause what held
     Verify(ProveArgs),
     /// Say what this machine can do, and what to type where something is missing
     Doctor(DoctorArgs),
