@@ -5,10 +5,6 @@
 //! started before the config is read whole, the control files are approved, and every program of ours is found.
 //! Not responsible for what is said to people about it (`run`, `ended`).
 //! Clauses: U1, U2, U3, P8, P9.
-#![allow(
-    dead_code,
-    reason = "the commands that need the rest of it are being built on it"
-)]
 mod ended;
 mod marks;
 mod native;

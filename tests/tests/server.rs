@@ -21,6 +21,9 @@ import base64, http.server, os, pathlib, sys, urllib.request
 if sys.argv[1] == "attach":
     print("attach", sys.argv[2:], os.environ["OPENCODE_SERVER_PASSWORD"])
     sys.exit(0)
+if sys.argv[1] == "hello":
+    print("tui in", os.getcwd(), (pathlib.Path.home() / ".local/share/opencode").is_dir())
+    sys.exit(5)
 assert sys.argv[1:] == ["web", "--hostname", "127.0.0.1", "--port", "4096"], sys.argv
 fake = os.environ.get("FAKE", "")
 print("starting", flush=True)
@@ -272,8 +275,12 @@ for_each_user! {
         let environment = [("PATH", ground.path.as_str()), ("HOST_A", "hidden-value")];
         let call = Call::new(&words).with(&environment).within(project.directory());
         let running = ground.world.start(who, call)?;
-        while ground.call(&project, &["ocs", "status"])?.code() != 0 {
-            std::thread::yield_now();
+        for attempt in 0.. {
+            if ground.call(&project, &["ocs", "status"])?.code() == 0 {
+                break;
+            }
+            assert!(attempt < 1000, "the server never ran");
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let supervisor = ground.world.find(|process| process.command == "ocs start")?;
         ground.world.signal(supervisor.pid, "INT")?;
@@ -305,6 +312,32 @@ for_each_user! {
         let terminal = ground.call(&project, &["ocs-terminal", "--session", "s"])?.succeeded()?;
         assert_eq!(terminal.stdout, format!("attach ['http://127.0.0.1:4096', '--session', 's'] {password}\n"));
         ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()
+    }
+
+    fn the_state_directory_is_where_opencode_sandbox_had_it(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        let old = r#"printf '%x' "$(realpath . | tr -d '\n' | cksum | cut -d' ' -f1)" | cut -c1-6"#;
+        let hash = ground.call(&project, &["sh", "-c", old])?.succeeded()?;
+        let listed = ground.call(&project, &["ocs", "status", "--json"])?;
+        let listed: Value = serde_json::from_str(&listed.stdout)?;
+        assert_eq!(text(&listed, "sandbox"), format!("served-{}", hash.stdout.trim()));
+        Ok(())
+    }
+
+    fn a_tool_in_the_terminal_is_chosen_by_name_and_has_the_server_s_sessions(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        let missing = ground.call(&project, &["ocs", "tui", "--tool", "nothing"])?;
+        assert!(missing.code() == 1 && missing.stderr.contains("the tool `nothing` is not available"), "{missing}");
+        let words = ["ocs", "tui", "hello"];
+        for variables in [[("TOOLS", "nothing,opencode,a b"), ("DEFAULT_TOOL", "")], [("TOOLS", ""), ("DEFAULT_TOOL", "opencode")]] {
+            let environment = [("PATH", ground.path.as_str()), variables[0], variables[1]];
+            let ran = project.call(Call::new(&words).with(&environment))?;
+            assert_eq!((ran.code(), ran.stdout.as_str()), (5, "tui in /project True\n"), "{ran}");
+            assert_eq!(ran.stderr.contains("`a b` is no tool's name"), variables[0].1.contains("a b"), "{ran}");
+        }
         ground.assert_clean()
     }
 

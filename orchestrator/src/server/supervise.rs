@@ -109,6 +109,7 @@ pub(super) fn serve(
     let order = order(args, server, command, (port, &password), given, streams);
     let prepared = launch::prepare(order, project, config, world, console)?;
     prepared.facts().engine.clone_into(&mut facts.engine);
+    prepared.facts().mode.code().clone_into(&mut facts.mode);
     facts.run = Some(prepared.facts().run.clone());
     facts.record = Some(prepared.facts().record.clone());
     lease.write(&facts)?;
