@@ -8,6 +8,9 @@ SHELL := /bin/bash
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 OPENCODE := $(shell sed -n s/^OPENCODE_VERSION=//p image/versions.env)
+# The official MCP SDKs that the suites drive `ocs mcp` with.
+MCP_PYTHON := 2.3.0
+MCP_NODE := 1.32.2
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PRODUCT := -p orchestrator -p proxy -p netctl --bins
 
@@ -17,7 +20,7 @@ BUILD_PACKAGES := bubblewrap ca-certificates gcc libc6-dev libmnl-dev libnftnl-d
 RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs npm openssl util-linux
 # The real clients of the suites.
 TEST_PACKAGES := $(RUN_PACKAGES) bsdutils docker-compose faketime git iputils-ping netcat-openbsd openssh-client \
-	procps python3 python3-jsonschema python3-requests python3-yaml socat strace wget
+	procps python3 python3-jsonschema python3-pip python3-requests python3-yaml socat strace wget
 
 # The fuzzing engine is C++.
 FUZZ_PACKAGES := $(BUILD_PACKAGES) g++
@@ -29,7 +32,7 @@ CLIENT_PACKAGES := default-jdk-headless golang-go openssh-server postgresql post
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
 
-.PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent clean
+.PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent mcp-clients clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,7 +42,7 @@ run: packages-run toolchain agent ## a real OpenCode behind the fence, in a priv
 	cargo build -p tests --bins
 	OCS_BIN_DIR=$(abspath $(TARGET))/release OCS_AGENT_DIR=$(abspath $(TARGET))/agent $(TARGET)/debug/demo
 
-test: packages-test clients-packages toolchain agent ## format, lints, docs, unit, property, corpus and namespace suites, and the agent
+test: packages-test clients-packages toolchain agent mcp-clients ## format, lints, docs, unit, property, corpus and namespace suites, and the agent
 	tests/all.sh
 
 build: packages-build toolchain ## the three programs, released, into target/release
@@ -78,7 +81,7 @@ doc: toolchain
 unit: toolchain ## tests that need nothing: unit, property, corpus, loopback
 	cargo test --workspace --exclude tests
 
-worlds: clients-packages toolchain agent ## tests in namespaces of their own, with real clients
+worlds: clients-packages toolchain agent mcp-clients ## tests in namespaces of their own, with real clients
 	cargo build $(PRODUCT)
 	OCS_BIN_DIR=$(abspath $(TARGET))/debug OCS_AGENT_DIR=$(abspath $(TARGET))/agent cargo test -p tests
 
@@ -134,6 +137,15 @@ toolchain:
 	@command -v cargo >/dev/null || { echo "cargo is missing: https://rustup.rs, or apt install rustup && rustup default stable" >&2; exit 1; }
 	@have=$$(rustc --version | cut -d' ' -f2); want=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
 	printf '%s\n%s\n' "$$want" "$$have" | sort -V -C || { echo "rustc $$have is too old, $$want or later is needed: rustup update stable" >&2; exit 1; }
+
+# The official SDKs, as clients of `ocs mcp`.
+mcp-clients: $(TARGET)/mcp/sdks-$(MCP_PYTHON)-$(MCP_NODE)
+
+$(TARGET)/mcp/sdks-$(MCP_PYTHON)-$(MCP_NODE):
+	rm -rf $(TARGET)/mcp && mkdir -p $(TARGET)/mcp
+	/usr/bin/python3 -m pip install --quiet --target $(TARGET)/mcp/py mcp==$(MCP_PYTHON)
+	npm install --prefix $(TARGET)/mcp --no-audit --no-fund --silent --save-exact @modelcontextprotocol/sdk@$(MCP_NODE)
+	touch $@
 
 agent: $(TARGET)/agent/opencode-$(OPENCODE)
 

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 mod audit;
 mod image;
+mod mcp;
 mod policy;
 mod server;
 mod task;
@@ -15,6 +16,7 @@ pub use audit::{
     ReportArgs, VerifyArgs,
 };
 pub use image::{BuildArgs, ComposeArgs, ContainerEngine, VersionsArgs};
+pub use mcp::McpArgs;
 pub use policy::{
     ApproveArgs, CheckArgs, DiffArgs, ExplainArgs, PolicyCommand, PresetsArgs, ReloadArgs,
     SchemaArgs, SuggestArgs,
@@ -26,7 +28,7 @@ pub use server::{
 };
 
 /// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: &[&str] = &["mcp", "approve"];
+pub const NOT_BUILT: &[&str] = &["approve"];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
 const OLD_NAMES: [(&str, &str); 6] = [
@@ -84,6 +86,8 @@ pub enum Command {
     Tui(TuiArgs),
     /// Clear state of this sandbox
     Reset(ResetArgs),
+    /// Serve the sandbox as tools for a host's agent (Model Context Protocol)
+    Mcp(McpArgs),
     /// Check, explain and approve what may go out
     #[command(subcommand, arg_required_else_help = true)]
     Policy(PolicyCommand),

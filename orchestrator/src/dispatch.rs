@@ -9,6 +9,7 @@ use crate::world::World;
 /// # Errors
 /// What the command could not do, with the code to end with.
 pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    crate::engine::spawn::end_with_parent(world);
     match command {
         Command::Audit(command) => crate::audit_cmd::run(command, world, console),
         Command::Build(args) => crate::image::build::run(args, world, console),
@@ -18,6 +19,7 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
         Command::Init(args) => crate::init::run(args, world, console),
         Command::ProbeNamespaces => crate::doctor::probe(console),
         Command::Policy(command) => crate::policy_cmd::run(command, world, console),
+        Command::Mcp(args) => crate::mcp::run(args, world, console),
         Command::Task(args) => crate::task::run(args, world, console),
         Command::Run(args) => crate::run::run(args, world, console),
         Command::Start(args) => crate::server::start(args, world, console),

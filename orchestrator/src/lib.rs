@@ -31,6 +31,7 @@ mod image;
 mod init;
 mod launch;
 mod llm;
+mod mcp;
 mod policy_cmd;
 mod provider;
 mod reset;

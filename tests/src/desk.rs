@@ -41,8 +41,16 @@ impl Desk {
     /// # Errors
     /// No world can be made.
     pub fn bare(who: As) -> Result<Self> {
+        Self::ordered(who, &Order::usual()?)
+    }
+
+    /// The same in a world of this order.
+    ///
+    /// # Errors
+    /// No world can be made.
+    pub fn ordered(who: As, order: &Order) -> Result<Self> {
         Ok(Self {
-            world: World::new(&Order::usual()?)?,
+            world: World::new(order)?,
             who,
             path: format!("/home/bin:{}", crate::command::PATH),
             model: None,

@@ -38,8 +38,8 @@ fn help_lists_no_command_that_is_not_built() {
         .collect();
     let built = [
         "init", "run", "task", "start", "stop", "status", "list", "logs", "web", "web-auth",
-        "terminal", "tui", "reset", "policy", "audit", "build", "compose", "versions", "verify",
-        "doctor",
+        "terminal", "tui", "reset", "mcp", "policy", "audit", "build", "compose", "versions",
+        "verify", "doctor",
     ];
     assert_eq!(listed, built);
 }

@@ -287,6 +287,45 @@ fn group_of(child: &Child) -> nix::unistd::Pid {
     nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }
 
+/// Starts another `ocs`, with pipes for stdin and stdout, and our stderr. It is told to end with the thread that calls this.
+///
+/// # Errors
+/// It could not be started.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the door through which short-lived programs are started"
+)]
+pub(crate) fn sibling(ocs: &Path, arguments: &[OsString], directory: &Path) -> io::Result<Child> {
+    Command::new(ocs)
+        .args(arguments)
+        .current_dir(directory)
+        .env(PARENT, std::process::id().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // A signal for us from the terminal is not one for it: we ask it to end ourselves.
+        .process_group(0)
+        .spawn()
+}
+
+/// The variable that names the `ocs` that another one ends with.
+const PARENT: &str = "OCS_PARENT";
+
+/// Ends with the `ocs` that started us, if one did: the kernel then asks us to, as a person would.
+pub(crate) fn end_with_parent(world: &crate::world::World) {
+    let parent = world
+        .variable(PARENT)
+        .and_then(|parent| parent.to_str()?.parse().ok());
+    if let Some(parent) = parent.map(nix::unistd::Pid::from_raw)
+        && nix::unistd::getppid() == parent
+    {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).ok();
+        // It may have ended before that was said.
+        if nix::unistd::getppid() != parent {
+            nix::sys::signal::raise(Signal::SIGTERM).ok();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,249 @@
+//! Reads the project's files for a client, and nothing else's: the kernel keeps every step of a path beneath the project
+//! (openat2), whatever the agent makes of the directories meanwhile.
+//! Clauses: O8.
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+/// The largest file that is given.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+/// The most names that are given.
+const NAMES_MAX: usize = 10_000;
+/// The most directories that are looked into.
+const DIRECTORIES_MAX: usize = 50_000;
+
+/// The project's directory, held open.
+#[derive(Debug)]
+pub(super) struct Files(OwnedFd);
+
+impl Files {
+    /// Opens it.
+    pub(super) fn of(root: &Path) -> io::Result<Self> {
+        Ok(Self(File::open(root)?.into()))
+    }
+
+    /// A file's text.
+    pub(super) fn read(&self, path: &str) -> Result<String, String> {
+        // A FIFO does not keep us waiting, and a terminal does not become ours.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = File::from(self.open(path, flags)?);
+        let found = file.metadata().map_err(|error| told(path, &error))?;
+        if !found.is_file() {
+            return Err(format!("{path} is no file"));
+        }
+        let mut bytes = Vec::new();
+        let read = file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|error| told(path, &error))?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_MAX_BYTES) {
+            return Err(format!("{path} is larger than {FILE_MAX_BYTES} bytes"));
+        }
+        String::from_utf8(bytes).map_err(|_| format!("{path} is no text"))
+    }
+
+    /// What is in a directory, or with a pattern what is below it and fits; directories end in `/`. Sorted.
+    pub(super) fn list(&self, path: &str, pattern: Option<&str>) -> Result<Vec<String>, String> {
+        let mut names = Vec::new();
+        let mut left = vec![PathBuf::new()];
+        let mut seen = 0;
+        while let Some(below) = left.pop() {
+            seen += 1;
+            let directory = match self.entries(&Path::new(path).join(&below).to_string_lossy()) {
+                Ok(directory) => directory,
+                Err(error) if below.as_os_str().is_empty() => return Err(error),
+                Err(_) => continue, // it went meanwhile
+            };
+            for (name, is_directory) in directory {
+                let at = below.join(&name);
+                let text = at.to_string_lossy().into_owned();
+                if pattern.is_none_or(|pattern| fits(pattern, &text)) {
+                    names.push(if is_directory {
+                        format!("{text}/")
+                    } else {
+                        text
+                    });
+                }
+                if pattern.is_some() && is_directory && name != ".git" {
+                    left.push(at);
+                }
+            }
+            if names.len() > NAMES_MAX || seen > DIRECTORIES_MAX {
+                return Err(format!(
+                    "more than {NAMES_MAX} names: give a narrower path or pattern"
+                ));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn entries(&self, path: &str) -> Result<Vec<(String, bool)>, String> {
+        let opened = self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let mut directory = Dir::from_fd(opened).map_err(|error| told(path, &error.into()))?;
+        let mut entries = Vec::new();
+        for entry in directory.iter() {
+            let entry = entry.map_err(|error| told(path, &error.into()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                entries.push((name, entry.file_type() == Some(Type::Directory)));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn open(&self, path: &str, flags: OFlag) -> Result<OwnedFd, String> {
+        let path = if path.is_empty() { "." } else { path };
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(self.0.as_fd(), path, how).map_err(|error| {
+            if matches!(error, Errno::EXDEV | Errno::ELOOP) {
+                format!("{path} leads out of the project")
+            } else {
+                told(path, &error.into())
+            }
+        })
+    }
+}
+
+fn told(path: &str, error: &io::Error) -> String {
+    format!("{path}: {error}")
+}
+
+/// Whether a pattern fits a path: `*` is any text, `?` one character; without either, the pattern stands somewhere in it.
+fn fits(pattern: &str, path: &str) -> bool {
+    if !pattern.contains(['*', '?']) {
+        return path.contains(pattern);
+    }
+    let (pattern, path): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), path.chars().collect());
+    // Where to go on after the last `*`: one place is enough, so the work is bounded by the product of the lengths.
+    let (mut at, mut from, mut again) = (0, 0, None);
+    while from < path.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                again = Some((at, from));
+                at += 1;
+            }
+            Some(char) if *char == '?' || path.get(from) == Some(char) => {
+                at += 1;
+                from += 1;
+            }
+            Some(_) | None => match again {
+                Some((star, taken)) => {
+                    again = Some((star, taken + 1));
+                    at = star + 1;
+                    from = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|char| *char == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn project() -> (tempfile::TempDir, Files) {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("project");
+        fs::create_dir_all(root.join("src/deep")).unwrap();
+        fs::create_dir(root.join(".git")).unwrap();
+        for file in ["a.txt", "src/b.rs", "src/deep/c.rs", ".git/config"] {
+            fs::write(root.join(file), file).unwrap();
+        }
+        fs::write(above.path().join("secret"), "secret").unwrap();
+        let files = Files::of(&root).unwrap();
+        (above, files)
+    }
+
+    #[test]
+    fn a_path_never_leaves_the_project() {
+        let (above, files) = project();
+        let root = above.path().join("project");
+        symlink("../secret", root.join("out")).unwrap();
+        symlink("/etc/passwd", root.join("absolute")).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        symlink("src/b.rs", root.join("in")).unwrap();
+        symlink("/proc/self/root/etc/passwd", root.join("magic")).unwrap();
+        for escape in [
+            "../secret",
+            "src/../../secret",
+            "/etc/passwd",
+            "out",
+            "absolute",
+            "up/secret",
+            "magic",
+        ] {
+            assert_eq!(
+                files.read(escape),
+                Err(format!("{escape} leads out of the project"))
+            );
+        }
+        assert_eq!(
+            files.list("up", None),
+            Err("up leads out of the project".to_owned())
+        );
+        assert_eq!(files.read("in"), Ok("src/b.rs".to_owned()));
+        assert_eq!(files.read("src/../a.txt"), Ok("a.txt".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_text_file_is_told() {
+        let (above, files) = project();
+        let root = above.path().join("project");
+        nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        fs::write(root.join("binary"), [0xff, 0xfe]).unwrap();
+        fs::write(root.join("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        assert_eq!(files.read("fifo"), Err("fifo is no file".to_owned()));
+        assert_eq!(files.read("src"), Err("src is no file".to_owned()));
+        assert_eq!(files.read("binary"), Err("binary is no text".to_owned()));
+        assert_eq!(
+            files.read("large"),
+            Err("large is larger than 1048576 bytes".to_owned())
+        );
+        assert!(files.read("nothing").unwrap_err().contains("No such file"));
+    }
+
+    #[test]
+    fn a_directory_is_listed_and_below_it_with_a_pattern() {
+        let (_above, files) = project();
+        assert_eq!(files.list(".", None).unwrap(), [".git/", "a.txt", "src/"]);
+        assert_eq!(files.list("src", None).unwrap(), ["b.rs", "deep/"]);
+        assert_eq!(
+            files.list(".", Some("*.rs")).unwrap(),
+            ["src/b.rs", "src/deep/c.rs"]
+        );
+        assert_eq!(
+            files.list(".", Some("dee")).unwrap(),
+            ["src/deep/", "src/deep/c.rs"]
+        );
+        assert!(files.list("a.txt", None).is_err());
+    }
+
+    #[test]
+    fn patterns_fit_as_a_shell_s_do() {
+        for (pattern, path) in [
+            ("*", "x"),
+            ("*.rs", "a/b.rs"),
+            ("s?c/*", "src/x"),
+            ("a*b*c", "axbbxc"),
+            ("**", ""),
+        ] {
+            assert!(fits(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [("?", ""), ("*.rs", "b.rsx"), ("a*b", "acbd"), ("?", "ab")] {
+            assert!(!fits(pattern, path), "{pattern} {path}");
+        }
+        assert!(!fits(&"a*".repeat(500), &"a".repeat(400)));
+    }
+}
