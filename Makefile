@@ -30,7 +30,7 @@ FUZZ_SECONDS := 60
 CLIENT_PACKAGES := default-jdk-headless golang-go openssh-server postgresql postgresql-client python3-pip redis-server redis-tools
 
 # The peers that are measured beside us, and the origin of all.
-BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light squid tinyproxy util-linux
+BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light openssl squid tinyproxy util-linux
 
 .PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent mcp-clients clean
 
@@ -49,7 +49,7 @@ build: packages-build toolchain ## the three programs, released, into target/rel
 	cargo build --release $(PRODUCT)
 
 bench: packages-bench toolchain ## ocs-proxy beside the kernel's own floor, Squid and tinyproxy; needs root
-	cargo build --release -p proxy -p bench
+	cargo build --release -p proxy -p netctl -p bench
 	printf '127.0.0.1 localhost origin.test\n' >$(TARGET)/bench.hosts
 	$(SUDO) unshare --mount sh -c 'mount --bind $(abspath $(TARGET))/bench.hosts /etc/hosts && \
 	  exec $(abspath $(TARGET))/release/bench --binaries $(abspath $(TARGET))/release --raw $(abspath $(TARGET))/bench.jsonl $(BENCH)'

@@ -5,16 +5,20 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
     time::timeout,
 };
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::tls;
 
 /// What is done to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +33,32 @@ pub(crate) enum Work {
     Download,
     /// Bytes up a tunnel; one operation is a mebibyte.
     Upload,
-    /// CONNECT to a name that is not listed.
+    /// CONNECT to a name that is not listed; where there is no CONNECT, a request to a port that is not.
     Refused,
+    /// New CONNECT, TLS, one request, close.
+    Secure,
 }
 
 /// Where a work goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// The proxy; `None` goes to the origin itself.
-    pub(crate) proxy: SocketAddr,
+    /// What the client connects to: the proxy, or what it takes for the origin.
+    pub(crate) to: SocketAddr,
     /// The origin's name and port as the proxy is told it.
     pub(crate) origin: String,
+    /// Whether the client knows of the proxy.
+    pub(crate) way: Way,
+    /// How it trusts the origin.
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+/// How a client comes to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is redirected, and knows nothing.
+    Captured,
+    /// It asks.
+    Explicit,
 }
 
 /// What a work took on the client's side.
@@ -63,7 +82,7 @@ pub(crate) async fn run(work: Work, route: &Route, count: u64) -> Result<Run> {
     let start = Instant::now();
     let lanes = match work {
         Work::Download | Work::Upload => 1,
-        Work::Tunnel | Work::Open | Work::Plain | Work::Refused => LANES.min(count),
+        Work::Tunnel | Work::Open | Work::Plain | Work::Refused | Work::Secure => LANES.min(count),
     };
     let mut set = JoinSet::new();
     for lane in 0..lanes {
@@ -86,14 +105,19 @@ pub(crate) async fn run(work: Work, route: &Route, count: u64) -> Result<Run> {
     })
 }
 
-/// Opens tunnels and holds them until the value is dropped.
+/// Opens tunnels, to be held until the value is dropped.
 ///
 /// # Errors
 /// A tunnel that was not granted.
-pub(crate) async fn hold(route: &Route, count: usize) -> Result<Vec<TcpStream>> {
+pub(crate) async fn hold(route: &Route, count: usize) -> Result<Vec<std::net::TcpStream>> {
     let mut held = Vec::with_capacity(count);
     for _ in 0..count {
-        held.push(tunnel(route).await?);
+        let mut stream = tunnel(route).await?;
+        if route.way == Way::Captured {
+            // Without a request nothing says that the tunnel stands.
+            exchange(&mut stream, &get(route, "/small")).await?;
+        }
+        held.push(stream.into_std()?);
     }
     Ok(held)
 }
@@ -104,6 +128,7 @@ async fn one_lane(work: Work, route: &Route, count: u64) -> Result<Vec<u64>> {
         Work::Open => open(route, count).await,
         Work::Plain => plain(route, count).await,
         Work::Refused => refusals(route, count).await,
+        Work::Secure => secured(route, count).await,
         Work::Download => Ok(vec![download(route, count).await?]),
         Work::Upload => Ok(vec![upload(route, count).await?]),
     }
@@ -119,6 +144,18 @@ async fn tunnels(route: &Route, count: u64) -> Result<Vec<u64>> {
     for _ in 0..count {
         let began = Instant::now();
         exchange(&mut tunnel(route).await?, &get).await?;
+        took.push(micros(began));
+    }
+    Ok(took)
+}
+
+async fn secured(route: &Route, count: u64) -> Result<Vec<u64>> {
+    let get = get(route, "/small");
+    let mut took = Vec::new();
+    for _ in 0..count {
+        let began = Instant::now();
+        let mut stream = tls::shake(&route.tls, tunnel(route).await?).await?;
+        exchange(&mut stream, &get).await?;
         took.push(micros(began));
     }
     Ok(took)
@@ -148,20 +185,23 @@ async fn refusals(route: &Route, count: u64) -> Result<Vec<u64>> {
 
 /// Plain requests over one connection; a peer that keeps nothing alive pays for a new one each time.
 async fn plain(route: &Route, count: u64) -> Result<Vec<u64>> {
-    let get = get(route, &format!("http://{}/small", route.origin));
+    let get = match route.way {
+        Way::Captured => get(route, "/small"),
+        Way::Explicit => get(route, &format!("http://{}/small", route.origin)),
+    };
     let mut took = Vec::new();
-    let mut stream = connect(route.proxy).await?;
+    let mut stream = connect(route.to).await?;
     let mut reused = false;
     for _ in 0..count {
         let began = Instant::now();
         let mut kept = exchange(&mut stream, &get).await;
         if kept.is_err() && reused {
-            stream = connect(route.proxy).await?;
+            stream = connect(route.to).await?;
             kept = exchange(&mut stream, &get).await;
         }
         reused = kept?;
         if !reused {
-            stream = connect(route.proxy).await?;
+            stream = connect(route.to).await?;
         }
         took.push(micros(began));
     }
@@ -181,7 +221,10 @@ async fn connect(address: SocketAddr) -> Result<TcpStream> {
 }
 
 async fn tunnel(route: &Route) -> Result<TcpStream> {
-    let mut stream = connect(route.proxy).await?;
+    let mut stream = connect(route.to).await?;
+    if route.way == Way::Captured {
+        return Ok(stream);
+    }
     let head = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", route.origin);
     stream.write_all(head.as_bytes()).await?;
     let answer = head_of(&mut stream).await?;
@@ -193,10 +236,14 @@ async fn tunnel(route: &Route) -> Result<TcpStream> {
 }
 
 async fn refused(route: &Route) -> Result<()> {
-    let mut stream = connect(route.proxy).await?;
-    stream
-        .write_all(b"CONNECT refused.test:443 HTTP/1.1\r\nHost: refused.test:443\r\n\r\n")
-        .await?;
+    let mut stream = connect(route.to).await?;
+    let request = match route.way {
+        Way::Captured => get(route, "/small"),
+        Way::Explicit => {
+            b"CONNECT refused.test:443 HTTP/1.1\r\nHost: refused.test:443\r\n\r\n".to_vec()
+        }
+    };
+    stream.write_all(&request).await?;
     let answer = head_of(&mut stream).await?; // the client has what it wants to know, and closes
     ensure!(answer.get(9..12) == Some("403"), "not refused: {answer}");
     Ok(())
@@ -220,7 +267,10 @@ async fn head_of(stream: &mut TcpStream) -> Result<String> {
 }
 
 /// Sends a request and reads its whole answer; `false` when the other side will close.
-async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<bool> {
+async fn exchange<S>(stream: &mut S, request: &[u8]) -> Result<bool>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     stream.write_all(request).await?;
     let mut answer = Vec::with_capacity(1024);
     let mut buffer = [0; 4096];
@@ -276,14 +326,7 @@ async fn download(route: &Route, mebibytes: u64) -> Result<u64> {
 }
 
 async fn upload(route: &Route, mebibytes: u64) -> Result<u64> {
-    let sink = Route {
-        origin: route.origin.replace(
-            &crate::origin::HTTP_PORT.to_string(),
-            &crate::origin::SINK_PORT.to_string(),
-        ),
-        ..route.clone()
-    };
-    let mut stream = tunnel(&sink).await?;
+    let mut stream = tunnel(route).await?;
     let began = Instant::now();
     let block = vec![b'x'; 1 << 20];
     stream

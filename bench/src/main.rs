@@ -5,11 +5,14 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 mod cpu;
@@ -17,12 +20,14 @@ mod load;
 mod origin;
 mod peer;
 mod report;
+mod sealed;
+mod tls;
 
-use load::{Route, Work};
-use peer::Peer;
+use load::{Route, Way, Work};
+use peer::{Daemon, Peer};
 use report::Sample;
 
-/// Measures ocs-proxy beside the floor, Squid and tinyproxy.
+/// Measures ocs-proxy, asked and capturing, beside the floor, Squid and tinyproxy.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Where ocs-proxy is.
@@ -34,7 +39,7 @@ struct Arguments {
     /// Divides the number of operations.
     #[arg(long, default_value_t = 1)]
     quick: u64,
-    /// Only these proxies (floor, ocs, squid, tinyproxy).
+    /// Only these proxies (floor, ocs, "ocs captured", squid, tinyproxy).
     #[arg(long)]
     peer: Vec<String>,
     /// Only these works (by the start of their name).
@@ -45,11 +50,16 @@ struct Arguments {
     raw: PathBuf,
 }
 
-const WORKS: [(&str, Work, u64); 6] = [
+const WORKS: [(&str, Work, u64); 7] = [
     (
         "new CONNECT + one request + close, us",
         Work::Tunnel,
         20_000,
+    ),
+    (
+        "new CONNECT + TLS + one request + close, us",
+        Work::Secure,
+        8_000,
     ),
     ("request in an open tunnel, us", Work::Open, 160_000),
     ("plain HTTP, kept alive, us", Work::Plain, 80_000),
@@ -75,16 +85,13 @@ fn main() -> Result<()> {
     let dir = tempfile::Builder::new().prefix("ocs-bench").tempdir()?;
     let _nginx = origin::start(dir.path())?;
     origin::sink()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let mut samples = Vec::new();
     for round in 1..=arguments.rounds {
         for peer in Peer::ALL {
             if !arguments.peer.is_empty() && !arguments.peer.iter().any(|p| p == peer.name()) {
                 continue;
             }
-            runtime.block_on(one_round(&arguments, dir.path(), peer, round, &mut samples))?;
+            one_round(&arguments, dir.path(), peer, round, &mut samples)?;
         }
     }
     let raw: Result<Vec<String>, _> = samples.iter().map(serde_json::to_string).collect();
@@ -100,17 +107,13 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-async fn one_round(
+fn one_round(
     arguments: &Arguments,
     dir: &Path,
     peer: Peer,
     round: u32,
     samples: &mut Vec<Sample>,
 ) -> Result<()> {
-    let route = Route {
-        proxy: peer.address(),
-        origin: format!("{}:{}", origin::NAME, origin::HTTP_PORT),
-    };
     let wanted = |name: &str| {
         arguments.work.is_empty() || arguments.work.iter().any(|w| name.starts_with(w.as_str()))
     };
@@ -124,30 +127,28 @@ async fn one_round(
         p99_us: 0,
     };
     for (name, work, count) in WORKS.into_iter().filter(|w| wanted(w.0)) {
-        let to = if work == Work::Upload {
-            origin::SINK_PORT
-        } else {
-            origin::HTTP_PORT
-        };
-        let daemon = peer.start(dir, &arguments.binaries, to)?;
+        let port = port_of(work, peer);
+        let daemon = peer.start(dir, &arguments.binaries, port)?;
         let count = (count / arguments.quick).max(16);
-        load::run(work, &route, count.min(64))
-            .await
-            .with_context(|| format!("{name} through {} (warming up)", peer.name()))?;
-        let before = cpu::nanoseconds(&daemon.pids())?;
-        let run = load::run(work, &route, count)
-            .await
-            .with_context(|| format!("{name} through {}", peer.name()))?;
-        let spent = cpu::nanoseconds(&daemon.pids())? - before;
+        let (spent, run) = beside(&daemon, async || {
+            let route = route(peer, port, dir)?;
+            load::run(work, &route, count.min(64))
+                .await
+                .with_context(|| format!("{name} through {} (warming up)", peer.name()))?;
+            let before = cpu::nanoseconds(&daemon.pids())?;
+            let run = load::run(work, &route, count)
+                .await
+                .with_context(|| format!("{name} through {}", peer.name()))?;
+            Ok((cpu::nanoseconds(&daemon.pids())? - before, run))
+        })?;
         let at = |part: usize| {
             run.latencies_us
                 .get(run.latencies_us.len() * part / 100)
                 .copied()
                 .unwrap_or(0)
         };
-        let rate = float(count) / run.wall.as_secs_f64();
         samples.push(Sample {
-            rate,
+            rate: float(count) / run.wall.as_secs_f64(),
             p50_us: at(50),
             p99_us: at(99),
             ..of(name, float(spent) / float(count) / 1000.0)
@@ -156,15 +157,64 @@ async fn one_round(
     }
     if wanted(IDLE.0) {
         let daemon = peer.start(dir, &arguments.binaries, origin::HTTP_PORT)?;
-        drop(load::hold(&route, 16).await?);
-        let before = cpu::kibibytes(&daemon.pids())?;
-        let held = load::hold(&route, IDLE.1).await?;
-        let grown = cpu::kibibytes(&daemon.pids())?.saturating_sub(before);
-        drop(held);
+        let grown = beside(&daemon, async || {
+            let route = route(peer, origin::HTTP_PORT, dir)?;
+            drop(load::hold(&route, 16).await?);
+            let before = cpu::kibibytes(&daemon.pids())?;
+            let held = load::hold(&route, IDLE.1).await?;
+            let grown = cpu::kibibytes(&daemon.pids())?.saturating_sub(before);
+            drop(held);
+            Ok(grown)
+        })?;
         samples.push(of(IDLE.0, float(grown) / IDLE.1 as f64));
         progress(samples.last());
     }
     Ok(())
+}
+
+/// The origin's port that a work goes to.
+fn port_of(work: Work, peer: Peer) -> u16 {
+    match work {
+        Work::Upload => origin::SINK_PORT,
+        Work::Secure => origin::TLS_PORT,
+        // The other port carries anything, so that what is captured there is not looked into.
+        Work::Plain if peer == Peer::OcsCaptured => origin::PLAIN_PORT,
+        Work::Refused if peer == Peer::OcsCaptured => origin::REFUSED_PORT,
+        Work::Tunnel | Work::Open | Work::Plain | Work::Download | Work::Refused => {
+            origin::HTTP_PORT
+        }
+    }
+}
+
+/// How the clients of a peer reach the origin's port; to be asked where they are.
+fn route(peer: Peer, port: u16, dir: &Path) -> Result<Route> {
+    let (to, way) = if peer == Peer::OcsCaptured {
+        let address = sealed::address(origin::NAME)?;
+        (SocketAddr::from((address, port)), Way::Captured)
+    } else {
+        (peer.address(), Way::Explicit)
+    };
+    Ok(Route {
+        to,
+        origin: format!("{}:{port}", origin::NAME),
+        way,
+        tls: tls::config(dir)?,
+    })
+}
+
+/// Runs the clients of a daemon: on a thread of their own, in the namespace that it captures if it does.
+fn beside<T: Send>(daemon: &Daemon, clients: impl AsyncFnOnce() -> Result<T> + Send) -> Result<T> {
+    let work = move || {
+        if let Some(namespace) = daemon.namespace() {
+            setns(namespace, CloneFlags::CLONE_NEWNET).context("enter the sealed namespace")?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(clients())
+    };
+    let ended = thread::scope(|scope| scope.spawn(work).join());
+    ended.map_err(|_| anyhow::anyhow!("the clients panicked"))?
 }
 
 fn float(n: u64) -> f64 {

@@ -11,9 +11,16 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::peer::{Daemon, spawn};
+use crate::tls;
 
 /// Where nginx answers.
 pub(crate) const HTTP_PORT: u16 = 18080;
+/// The same, where only HTTP may be spoken.
+pub(crate) const PLAIN_PORT: u16 = 18082;
+/// The same inside TLS.
+pub(crate) const TLS_PORT: u16 = 18443;
+/// Listed for no name.
+pub(crate) const REFUSED_PORT: u16 = 18099;
 /// Where the sink counts.
 pub(crate) const SINK_PORT: u16 = 18081;
 /// The size of `/bulk`.
@@ -30,6 +37,7 @@ pub(crate) fn start(dir: &Path) -> Result<Daemon> {
     fs::create_dir_all(&root)?;
     fs::write(root.join("small"), vec![b's'; 1024])?;
     fs::File::create(root.join("bulk"))?.set_len(BULK_MEBIBYTES << 20)?; // sparse: the disk costs nothing
+    tls::certificate(dir)?;
     let conf = dir.join("nginx.conf");
     fs::write(
         &conf,
@@ -38,7 +46,8 @@ pub(crate) fn start(dir: &Path) -> Result<Daemon> {
              events {{ worker_connections 20000; }}\n\
              http {{ access_log off; sendfile on; keepalive_requests 100000000; keepalive_timeout 3600s;\n\
              client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
-             server {{ listen 127.0.0.1:{HTTP_PORT} backlog=4096; root {root}; }} }}\n",
+             server {{ listen 127.0.0.1:{HTTP_PORT} backlog=4096; listen 127.0.0.1:{PLAIN_PORT} backlog=4096;\n\
+             listen 127.0.0.1:{TLS_PORT} ssl backlog=4096; ssl_certificate {dir}/origin.pem; ssl_certificate_key {dir}/origin.key; root {root}; }} }}\n",
             dir = dir.display(),
             root = root.display(),
         ),

@@ -1,7 +1,7 @@
 //! The proxies that are measured: how each is started, with its logs off (ours with its record on).
 
 use std::{
-    fs,
+    fs::{self, File},
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -16,12 +16,14 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{cpu, origin};
+use crate::{cpu, origin, sealed};
 
 /// A server that is stopped when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     child: Child,
+    /// What clients are captured in, and who holds it.
+    sealed: Option<(Child, File)>,
 }
 
 impl Daemon {
@@ -29,6 +31,12 @@ impl Daemon {
     #[must_use]
     pub(crate) fn pids(&self) -> Vec<u32> {
         cpu::family(self.child.id())
+    }
+
+    /// The namespace that its clients have to be in, if any.
+    #[must_use]
+    pub(crate) fn namespace(&self) -> Option<&File> {
+        self.sealed.as_ref().map(|(_, namespace)| namespace)
     }
 }
 
@@ -44,6 +52,9 @@ impl Drop for Daemon {
             }
             for _ in 0..200 {
                 if !matches!(self.child.try_wait(), Ok(None)) {
+                    if let Some((mut holder, _)) = self.sealed.take() {
+                        holder.wait().ok(); // it ends with the proxy
+                    }
                     return;
                 }
                 thread::sleep(Duration::from_millis(10));
@@ -59,6 +70,8 @@ pub(crate) enum Peer {
     Floor,
     /// Ours.
     Ocs,
+    /// Ours, for clients that know of no proxy.
+    OcsCaptured,
     /// Debian's Squid.
     Squid,
     /// Debian's tinyproxy.
@@ -67,7 +80,13 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 4] = [Self::Floor, Self::Ocs, Self::Squid, Self::Tinyproxy];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Floor,
+        Self::Ocs,
+        Self::OcsCaptured,
+        Self::Squid,
+        Self::Tinyproxy,
+    ];
 
     /// Its name in the table.
     #[must_use]
@@ -75,17 +94,18 @@ impl Peer {
         match self {
             Self::Floor => "floor",
             Self::Ocs => "ocs",
+            Self::OcsCaptured => "ocs captured",
             Self::Squid => "squid",
             Self::Tinyproxy => "tinyproxy",
         }
     }
 
-    /// Where it listens.
+    /// Where it listens; the one that captures is reached by the addresses of its names.
     #[must_use]
     pub(crate) fn address(self) -> SocketAddr {
         let port = match self {
             Self::Floor => 18090,
-            Self::Ocs => 18091,
+            Self::Ocs | Self::OcsCaptured => 18091,
             Self::Squid => 18092,
             Self::Tinyproxy => 18093,
         };
@@ -112,10 +132,7 @@ impl Peer {
                 )
             }
             Self::Ocs => {
-                let policy = dir.join("opencode-sandbox-config.yaml");
-                fs::write(&policy, ocs_policy())?;
-                let audit = dir.join("record.jsonl");
-                drop(fs::remove_file(&audit)); // a record of an earlier start would be verified and continued
+                let (policy, audit) = ocs_files(&dir)?;
                 let program = binaries.join("ocs-proxy");
                 spawn(
                     &program.display().to_string(),
@@ -130,6 +147,14 @@ impl Peer {
                     port,
                 )
             }
+            Self::OcsCaptured => {
+                let (policy, audit) = ocs_files(&dir)?;
+                let (child, holder, namespace) = sealed::start(binaries, &policy, &audit)?;
+                Ok(Daemon {
+                    child,
+                    sealed: Some((holder, namespace)),
+                })
+            }
             Self::Squid => {
                 let conf = dir.join("squid.conf");
                 fs::write(&conf, squid_conf(&dir, port))?;
@@ -138,17 +163,7 @@ impl Peer {
             Self::Tinyproxy => {
                 let (conf, filter) = (dir.join("tinyproxy.conf"), dir.join("filter"));
                 fs::write(&filter, "^origin\\.test$\n")?;
-                fs::write(
-                    &conf,
-                    format!(
-                        "Port {port}\nListen 127.0.0.1\nTimeout 600\nLogFile \"{}/log\"\nLogLevel Critical\nMaxClients 10000\n\
-                         Filter \"{}\"\nFilterDefaultDeny Yes\nFilterExtended On\nConnectPort {}\nConnectPort {}\nConnectPort 443\nAllow 127.0.0.1\n",
-                        dir.display(),
-                        filter.display(),
-                        origin::HTTP_PORT,
-                        origin::SINK_PORT
-                    ),
-                )?;
+                fs::write(&conf, tinyproxy_conf(&dir, &filter, port))?;
                 spawn(
                     "tinyproxy",
                     &["-d", "-c", &conf.display().to_string()],
@@ -159,25 +174,51 @@ impl Peer {
     }
 }
 
+/// Our config, and where our record goes.
+fn ocs_files(dir: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (policy, audit) = (
+        dir.join("opencode-sandbox-config.yaml"),
+        dir.join("record.jsonl"),
+    );
+    fs::write(&policy, ocs_policy())?;
+    drop(fs::remove_file(&audit)); // a record of an earlier start would be verified and continued
+    Ok((policy, audit))
+}
+
+fn tinyproxy_conf(dir: &Path, filter: &Path, port: u16) -> String {
+    format!(
+        "Port {port}\nListen 127.0.0.1\nTimeout 600\nLogFile \"{}/log\"\nLogLevel Critical\nMaxClients 10000\n\
+         Filter \"{}\"\nFilterDefaultDeny Yes\nFilterExtended On\nConnectPort {}\nConnectPort {}\nConnectPort {}\nAllow 127.0.0.1\n",
+        dir.display(),
+        filter.display(),
+        origin::HTTP_PORT,
+        origin::SINK_PORT,
+        origin::TLS_PORT,
+    )
+}
+
 fn ocs_policy() -> String {
     let name = origin::NAME;
     format!(
         "sandbox-name: bench\ntcp-endpoints:\n  - {name}:{http}\n  - {name}:{sink}\nhttp-domain-whitelist:\n  - {name}:{http}\n\
-         private-addresses:\n  - 127.0.0.1\n",
+         \x20 - {name}:{plain}\n  - {name}:{tls}\nprivate-addresses:\n  - 127.0.0.1\n",
         http = origin::HTTP_PORT,
+        plain = origin::PLAIN_PORT,
         sink = origin::SINK_PORT,
+        tls = origin::TLS_PORT,
     )
 }
 
 fn squid_conf(dir: &Path, port: u16) -> String {
     format!(
-        "http_port 127.0.0.1:{port}\nacl ok dstdomain {name}\nacl p port {http} {sink} 443\nacl CONNECT method CONNECT\n\
+        "http_port 127.0.0.1:{port}\nacl ok dstdomain {name}\nacl p port {http} {sink} {tls}\nacl CONNECT method CONNECT\n\
          http_access deny !p\nhttp_access allow ok\nhttp_access deny all\ncache deny all\naccess_log none\ncache_log /dev/null\n\
          cache_store_log none\ndebug_options ALL,0\nhosts_file /etc/hosts\npid_filename {dir}/squid.pid\ncoredump_dir {dir}\n\
          max_filedescriptors 20000\nvisible_hostname bench\nshutdown_lifetime 0 seconds\n",
         name = origin::NAME,
         http = origin::HTTP_PORT,
         sink = origin::SINK_PORT,
+        tls = origin::TLS_PORT,
         dir = dir.display(),
     )
 }
@@ -201,14 +242,20 @@ pub(crate) fn spawn(program: &str, arguments: &[&str], port: u16) -> Result<Daem
         })?;
     for _ in 0..400 {
         if listens(port) {
-            return Ok(Daemon { child });
+            return Ok(Daemon {
+                child,
+                sealed: None,
+            });
         }
         if let Some(status) = child.try_wait()? {
             bail!("{program} ended at its start: {status}");
         }
         thread::sleep(Duration::from_millis(50));
     }
-    drop(Daemon { child });
+    drop(Daemon {
+        child,
+        sealed: None,
+    });
     bail!("{program} does not listen on 127.0.0.1:{port}")
 }
 
