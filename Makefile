@@ -96,6 +96,10 @@ clients: clients-packages toolchain ## real clients with and without proxy varia
 	cargo run -q -p tests --bin clients-table -- "$$(nproc) cores, Linux $$(uname -r | cut -d. -f1,2)" >$(TARGET)/clients.md
 	cp $(TARGET)/clients.md docs/clients.md
 
+.PHONY: battery
+battery: packages-test packages-bench toolchain ## every escape of the catalogue; PEER=squid or tinyproxy tries them on that proxy
+	tests/battery.sh $(PEER)
+
 deny: toolchain ## licences, advisories, sources and duplicates of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing; cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny check

@@ -1,4 +1,4 @@
-//! What a run of the battery leaves for its table: one line per case in `target/battery/notes.tsv`.
+//! What a run of the battery leaves for its table: one line per case in `target/battery/notes-SUBJECT.tsv`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -58,12 +58,13 @@ pub fn note_peer_lacks(peer: &str, name: &str, needs: &str) -> Result<()> {
 }
 
 fn line(fields: &[&str]) -> Result<()> {
+    let subject = fields.first().copied().unwrap_or_default();
     let directory = directory();
     fs::create_dir_all(&directory).context("make the battery's directory")?;
     let mut file = OpenOptions::new()
         .create(true)
         .append(true)
-        .open(directory.join("notes.tsv"))
+        .open(directory.join(format!("notes-{subject}.tsv")))
         .context("open the battery's notes")?;
     let fields: Vec<_> = fields
         .iter()

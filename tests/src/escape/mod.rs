@@ -6,8 +6,10 @@
 
 pub mod board;
 pub mod judge;
+mod log;
 mod peer;
 pub mod row;
+pub mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
