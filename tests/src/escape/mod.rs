@@ -197,7 +197,9 @@ fn beside(name: &str, turn: &Turn<'_>, peer: Peer, rows: &[Row]) -> Result<()> {
         turn.world.forget()?;
         let words = words(rows);
         let command: Vec<_> = words.iter().map(String::as_str).collect();
-        let call = Call::new(&command).within(serving.directory());
+        let call = Call::new(&command)
+            .within(serving.directory())
+            .with(&[("ATTACK_LIMIT", "1")]);
         let client = turn.world.run(As::Ordinary, call)?;
         let evidence = turn.evidence(client, None)?;
         if let Err(error) = evidence.judge_outside(rows) {

@@ -110,6 +110,7 @@ access_log none
 cache_log /dev/null
 cache_store_log none
 cache deny all
+server_persistent_connections off
 cache_mem 8 MB
 pid_filename none
 pinger_enable off
