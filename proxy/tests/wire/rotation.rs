@@ -76,7 +76,7 @@ fn loaded_and_killed(events: u64, rotate_bytes: &str) {
 }
 
 /// Ends the proxy in order; what keeps its directory.
-fn finish(proxy: Proxy) -> tempfile::TempDir {
+pub(crate) fn finish(proxy: Proxy) -> tempfile::TempDir {
     proxy.signal("-TERM");
     let file = proxy.record_file();
     let ends = || {
@@ -130,15 +130,17 @@ fn refused(address: SocketAddr, answered: &AtomicU64, until: u64) -> std::io::Re
     Ok(())
 }
 
-struct Whole {
-    verified: Verified,
+/// What a whole record came to.
+pub(crate) struct Whole {
+    pub(crate) verified: Verified,
     files: usize,
     refused: u64,
     starts: u64,
     tails: u64,
 }
 
-fn read(directory: &Path) -> Whole {
+/// The whole record, file by file, as one chain.
+pub(crate) fn read(directory: &Path) -> Whole {
     let paths = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path());

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::rotation::{finish, read};
 use crate::support::dns::Dns;
 use crate::support::origin::Origin;
 use crate::support::proxy::{Proxy, Start};
@@ -72,8 +73,9 @@ fn soak(requests: usize) -> (Held, Held) {
         requests / 10,
         since.elapsed()
     );
-    proxy.signal("-TERM");
-    drop(proxy.stop_after_signal());
+    let kept = finish(proxy);
+    let record = read(kept.path()).verified;
+    assert!(record.ended && record.lines >= record.seq, "{record:?}");
     (before, after)
 }
 
