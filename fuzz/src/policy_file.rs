@@ -17,7 +17,9 @@ pub fn holds(data: &[u8]) {
     };
     match Config::parse(&source) {
         Err(errors) => {
-            let lines = u32::try_from(text.lines().count()).expect("a short file") + 2;
+            // A carriage return alone ends a line as well: YAML 1.2, section 5.4.
+            let lines = text.split(['\n', '\r']).count();
+            let lines = u32::try_from(lines).expect("a short file") + 1;
             assert!(!errors.errors().is_empty());
             for error in errors.errors() {
                 assert!(

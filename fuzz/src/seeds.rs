@@ -83,6 +83,7 @@ fn hosts() -> io::Result<Vec<String>> {
         });
         hosts.extend(values.map(|value| value.trim_matches(['"', '\'']).to_owned()));
     }
+    hosts.push(".test:8080".to_owned()); // the pattern covers its own name with its own name behind
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
@@ -106,6 +107,7 @@ fn policy_files() -> io::Result<Vec<Vec<u8>>> {
             seeds.push(seed);
         }
     }
+    seeds.push(b"sandbox-name: demo\r\r\r\rx".to_vec());
     Ok(seeds)
 }
 
