@@ -19,7 +19,7 @@ const PHRASE: &str = "Yes, do as I say!";
 /// What is kept wherever it is.
 const KEPT: &str = ".gitkeep";
 /// What is made anew when it is needed.
-const CACHE: [&str; 12] = [
+const CACHE: [&str; 13] = [
     "build",
     "docker-build.log",
     "entrypoint.sh",
@@ -27,6 +27,7 @@ const CACHE: [&str; 12] = [
     "env.txt",
     "host-ports.txt",
     "mise.toml",
+    "opencode.json",
     "server.log",
     "server.log.1",
     "squid-whitelist.txt",

@@ -21,7 +21,7 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     let project = server::project(world, console)?;
     let config = launch::config(&project, console)?;
-    let there = |name: &str| on_path(name, world).is_some();
+    let there = |name: &str| on_path(name, None, world).is_some();
     let listed = world.variable("TOOLS").unwrap_or_default();
     let offered = offered(&listed.to_string_lossy(), &there, console);
     let wanted = args.tool.clone().or_else(|| {

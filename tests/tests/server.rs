@@ -309,6 +309,17 @@ for_each_user! {
         let auth = ground.call(&project, &["ocs-web-auth"])?.succeeded()?;
         assert_eq!(auth.stdout, format!("opened http://opencode:{password}@127.0.0.1:4096\n"));
         assert!(auth.stderr.contains("holds the password"), "{auth}");
+        // What the agent can write to is no program of this host's, wherever PATH leads.
+        let planted = project.directory().join("bin");
+        for name in ["xdg-open", "open", "opencode"] {
+            ground.program(&planted.join(name), "#!/bin/sh\necho planted\n")?;
+        }
+        let path = format!("{}:{}", planted.display(), ground.path);
+        for command in ["ocs-web", "ocs-terminal"] {
+            let opened = project.call(Call::new(&[command]).with(&[("PATH", &path)]))?;
+            let opened = opened.succeeded()?;
+            assert!(!opened.stdout.contains("planted"), "{opened}");
+        }
         let terminal = ground.call(&project, &["ocs-terminal", "--session", "s"])?.succeeded()?;
         assert_eq!(terminal.stdout, format!("attach ['http://127.0.0.1:4096', '--session', 's'] {password}\n"));
         ground.call(&project, &["ocs", "stop"])?.succeeded()?;

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -173,7 +174,7 @@ impl Call {
         reason = "this is the door through which short-lived programs are started"
     )]
     fn start(&self) -> Result<Child, SpawnError> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(installed(&self.program));
         command
             .args(&self.arguments)
             .current_dir(&self.directory)
@@ -256,6 +257,28 @@ impl Call {
     fn name(&self) -> String {
         self.program.to_string_lossy().into_owned()
     }
+}
+
+/// Where systems have their programs. `PATH` comes after these: it may lead into a project, where an agent can put a program
+/// of any name.
+const PLACES: [&str; 5] = [
+    "/usr/bin",
+    "/bin",
+    "/usr/local/bin",
+    "/opt/homebrew/bin",
+    "/run/current-system/sw/bin",
+];
+
+/// A bare name as the system has it, and else as it is.
+fn installed(program: &OsStr) -> OsString {
+    if program.as_bytes().contains(&b'/') {
+        return program.to_owned();
+    }
+    PLACES
+        .map(|place| Path::new(place).join(program))
+        .into_iter()
+        .find(|path| path.is_file())
+        .map_or_else(|| program.to_owned(), OsString::from)
 }
 
 /// Whether a pipe has more to give.
@@ -345,6 +368,13 @@ mod tests {
             (ended.output, ended.status.code()),
             (b"to stdout\n/\n".to_vec(), Some(3))
         );
+    }
+
+    #[test]
+    fn a_bare_name_is_the_system_s_program_and_a_path_is_itself() {
+        assert_eq!(installed("sh".as_ref()), "/usr/bin/sh");
+        assert_eq!(installed("./sh".as_ref()), "./sh");
+        assert_eq!(installed("no-such-program".as_ref()), "no-such-program");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::cli::TerminalArgs;
 use crate::console::Console;
 use crate::engine::staying::become_program;
 use crate::exit::{Exit, Failure};
+use crate::project::Project;
 use crate::tools::{Profile, on_path};
 use crate::world::World;
 
@@ -17,7 +18,7 @@ use crate::world::World;
 /// The server does not run, or nothing here opens an address (exit 1).
 pub(crate) fn web(world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let project = super::project(world, console)?;
-    open(&running(&project)?.url, world, console)
+    open(&running(&project)?.url, &project, world, console)
 }
 
 /// Runs `ocs web-auth`.
@@ -34,7 +35,7 @@ pub(crate) fn web_auth(world: &World, console: &mut Console<'_>) -> Result<Exit,
         password.as_str(),
         facts.port
     );
-    open(&address, world, console)
+    open(&address, &project, world, console)
 }
 
 /// Runs `ocs terminal`.
@@ -59,8 +60,7 @@ pub(crate) fn terminal(
     let (name, rest) = words
         .split_first()
         .ok_or_else(|| missing("no tool".to_owned()))?;
-    let program = on_path(name, world)
-        .filter(|program| !program.starts_with(project.root()))
+    let program = on_path(name, Some(project.root()), world)
         .ok_or_else(|| missing(format!("`{name}` is not installed on this host")))?;
     let password = Password::read(project.state())?;
     let variable = profile.server.map_or("", |server| server.password);
@@ -68,8 +68,13 @@ pub(crate) fn terminal(
     Err(Failure::new(Exit::Missing, format!("start {}", program.display())).because(error))
 }
 
-fn open(address: &str, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let find = |name: &str| on_path(name, world);
+fn open(
+    address: &str,
+    project: &Project,
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let find = |name: &str| on_path(name, Some(project.root()), world);
     let Some(opener) = opener(std::env::consts::OS, &find) else {
         console.note("nothing on this host opens an address: neither xdg-open nor open is there");
         console.line(address)?;

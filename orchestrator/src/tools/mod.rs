@@ -16,9 +16,7 @@ mod profiles;
 mod version;
 
 use std::os::unix::fs::PermissionsExt;
-#[cfg(test)]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use policies::Tool;
 
@@ -195,17 +193,25 @@ fn version_at(path: &Path) -> Option<Version> {
     version::beside(path)
 }
 
-/// A program of that name, as the host's `PATH` has it.
-pub(crate) fn on_path(name: &str, world: &World) -> Option<PathBuf> {
+/// A program of that name, as the host's `PATH` has it. For one that runs on this host nothing below `project` counts: the
+/// agent could have put it there.
+pub(crate) fn on_path(name: &str, project: Option<&Path>, world: &World) -> Option<PathBuf> {
     let path = world.variable("PATH")?;
     let is_program = |path: &PathBuf| {
         path.metadata()
             .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
+    let real = |path: &Path| path.canonicalize().unwrap_or_default();
+    let within = |path: &PathBuf| {
+        let above = path.parent().unwrap_or(path);
+        project.is_some_and(|project| {
+            real(path).starts_with(project) || real(above).starts_with(project)
+        })
+    };
     std::env::split_paths(&path)
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
-        .find(is_program)
+        .find(|path| is_program(path) && !within(path))
 }
 
 #[cfg(test)]
