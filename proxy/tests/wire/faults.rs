@@ -319,7 +319,7 @@ fn a_wall_clock_that_jumps_ends_nothing_and_breaks_no_chain() {
     std::fs::write(&clock, "+0").unwrap();
     let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
     // The package faketime: the wall clock alone is what the file says, read at each look at it.
-    let library = "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    let library = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
     let through = [
         "env",
         &file,
