@@ -204,12 +204,12 @@ impl Client {
             words.push("-i");
         }
         words.extend(TRUST);
-        words.extend(["timeout", "100", "bash"]);
+        words.extend(["timeout", "280", "bash"]);
         match self.timed {
             Timed::Beside => words.extend(["/home/suite/scripts/tries.sh", count, &idle, &line]),
             Timed::Inside => words.extend(["-c", &line]),
         }
-        project.call(Call::new(&words).for_seconds(120))
+        project.call(Call::new(&words).for_seconds(300))
     }
 
     fn judge(
