@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
+use crate::image;
 use crate::launch::{self, Access, Show, warn};
 use crate::llm::{self, Probed};
 use crate::project::Project;
@@ -122,7 +123,9 @@ fn document(
     set("autoupdate", json!(false));
     set("share", json!("disabled"));
     if permission == Permission::Unattended {
-        set("permission", json!({"*": "allow"}));
+        for (key, value) in image::unattended() {
+            set(&key, value);
+        }
     }
     let mut providers: Map<String, Value> = Map::new();
     let mut first = None;
