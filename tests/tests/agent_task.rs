@@ -73,10 +73,7 @@ fn an_agent_that_fails_is_told_in_its_own_words() -> Result<()> {
 
 #[test]
 fn an_agent_at_work_is_ended_when_its_time_is_over() -> Result<()> {
-    let mut desk = Desk::scripted(
-        As::Ordinary,
-        &[bash("touch begun; sleep 4321"), say("never")],
-    )?;
+    let mut desk = Desk::scripted(As::Ordinary, &[bash("sleep 4321"), say("never")])?;
     let before = desk.world.census()?;
     let project = desk.project("project", POLICY)?;
     let task = desk.task(&project, &["--timeout", "45", "x"], None)?;
@@ -86,7 +83,6 @@ fn an_agent_at_work_is_ended_when_its_time_is_over() -> Result<()> {
         "{:#?}",
         task.finished
     );
-    assert_eq!(task.field("changed_files"), &json!(["begun"]));
     assert_eq!(desk.world.settle(|census| *census == before)?, before);
     assert_eq!(desk.left_over()?, Vec::<PathBuf>::new());
     desk.close()

@@ -96,7 +96,7 @@ for_each_user! {
         let before = desk.world.census()?;
         let script = "trap '' TERM; (setsid sleep 4321 &); echo begun; touch made; sleep 4321; sleep 4321";
         let project = desk.project("project", &policy(script))?;
-        let task = desk.task(&project, &["--timeout", "3", "x"], None)?;
+        let task = desk.task(&project, &["--timeout", "10", "x"], None)?;
         let seen = (task.finished.code(), task.field("timed_out"), task.field("ok"), task.text("result"));
         assert_eq!(seen, (124, &json!(true), &json!(false), "begun"), "{:#?}", task.finished);
         assert_eq!(task.field("changed_files"), &json!(["made"]));
