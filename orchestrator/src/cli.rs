@@ -173,10 +173,14 @@ pub struct RunArgs {
 /// What builds the box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
-    /// native where the kernel allows it
+    /// the project's own, native where the kernel allows it, else an engine found
     Auto,
+    /// containers, by the docker client: Docker Engine, Docker Desktop, Colima
+    Docker,
     /// user namespaces and bubblewrap: no daemon, no root
     Native,
+    /// containers, by the podman client, rootless or not
+    Podman,
 }
 
 /// The network modes, from the strictest to the widest.

@@ -5,7 +5,9 @@
 //! started before the config is read whole, the control files are approved, and every program of ours is found.
 //! Not responsible for what is said to people about it (`run`, `ended`).
 //! Clauses: U1, U2, U3, P8, P9.
+mod container;
 mod ended;
+mod listed;
 mod marks;
 mod native;
 mod order;
@@ -20,6 +22,8 @@ use crate::bringup::{BringUpError, Cause, Running as Runs, Sandbox};
 use crate::checkpoint::Watcher;
 use crate::cli;
 use crate::console::{Console, Style, escaped};
+use crate::engine::container::client::Kind;
+use crate::engine::container::{self as containers, Container};
 use crate::engine::native::{Native, Setup};
 use crate::engine::{Engine, EngineError};
 use crate::environment::Skipped;
@@ -66,6 +70,7 @@ pub(crate) struct Facts {
 /// A start, made ready for the engine that was chosen.
 #[derive(Debug)]
 enum Fence {
+    Container(Box<containers::Setup>),
     Native(Box<Setup>),
 }
 
@@ -78,6 +83,7 @@ pub(crate) struct Running {
 
 #[derive(Debug)]
 enum Up {
+    Container(Box<Sandbox<Container, Runs>>),
     Native(Box<Sandbox<Native, Runs>>),
 }
 
@@ -101,6 +107,14 @@ pub(crate) fn prepare(
             native::prepare(order, mode, project, config, world, console)
                 .map_err(Failure::of_a_start)
         }
+        cli::Engine::Docker => {
+            container::prepare(Kind::Docker, order, mode, project, config, world, console)
+                .map_err(Failure::of_a_start)
+        }
+        cli::Engine::Podman => {
+            container::prepare(Kind::Podman, order, mode, project, config, world, console)
+                .map_err(Failure::of_a_start)
+        }
     }
 }
 
@@ -117,6 +131,9 @@ impl Prepared {
     pub(crate) fn bring_up(self, console: &mut Console<'_>) -> Result<Running, Failure> {
         let Self { fence, facts, .. } = self;
         let up = match fence {
+            Fence::Container(setup) => {
+                up(Container::new(*setup)).map(|sandbox| Up::Container(Box::new(sandbox)))
+            }
             Fence::Native(setup) => {
                 up(Native::new(*setup)).map(|sandbox| Up::Native(Box::new(sandbox)))
             }
@@ -139,6 +156,7 @@ impl Running {
     pub(crate) fn attend(self, until: Option<&OwnedFd>) -> Ended {
         let checkpoints = Watcher::begin(&self.facts.record);
         match self.up {
+            Up::Container(sandbox) => Ended::of(sandbox.attend(until), self.facts, checkpoints),
             Up::Native(sandbox) => Ended::of(sandbox.attend(until), self.facts, checkpoints),
         }
     }

@@ -147,6 +147,15 @@ pub(crate) fn sweep(state: &StateDir) -> Result<Swept, StateError> {
     Ok(swept)
 }
 
+/// Whether this very run of the sandbox goes on.
+pub(crate) fn goes_on(state: &StateDir, run: &str) -> bool {
+    let plain = !run.is_empty()
+        && run
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    plain && matches!(claim(&state.run().join(run)), Claim::Alive(_))
+}
+
 /// The places in the project where runs that live have placeholders.
 ///
 /// # Errors

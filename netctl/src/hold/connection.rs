@@ -7,6 +7,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -180,7 +182,8 @@ impl Listener {
     }
 
     fn may(&self, came: &OwnedFd) -> bool {
-        let is = |uid| sockopt::socket_peercred(came).is_ok_and(|peer| peer.uid.as_raw() == uid);
+        // By nix: a peer in another container has no pid here, and the kernel's 0 is none that rustix can hold.
+        let is = |uid| getsockopt(came, PeerCredentials).is_ok_and(|peer| peer.uid() == uid);
         self.peer.is_none_or(is)
     }
 }

@@ -77,6 +77,9 @@ fn query(to: SocketAddr, (name, kind): &(String, u16), limit: Duration) -> io::R
         .connect(&to.into())
         .and_then(|()| socket.send(&message))
     {
+        if without_ipv6(&error) {
+            return Err(error);
+        }
         return Ok(Outcome::Untried(format!("no resolver answers: {error}")));
     }
     answer(&mut socket, |bytes| {
@@ -178,11 +181,19 @@ fn refused(error: io::Error) -> io::Result<Outcome> {
 fn failed(error: &io::Error) -> Outcome {
     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
         Outcome::Hung
-    } else if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+    } else if without_ipv6(error) {
         Outcome::NoIpv6
     } else {
         Outcome::Untried(error.to_string())
     }
+}
+
+/// The kernel has none, or the namespace's is switched off (`disable_ipv6`), and so has no address to send from.
+fn without_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
 }
 
 fn socket(to: SocketAddr, kind: Type, protocol: Protocol, limit: Duration) -> io::Result<Socket> {

@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::probe::{Finding, Proven};
 
 pub(crate) mod client;
+pub(crate) mod container;
 pub(crate) mod cover;
 #[cfg(target_os = "linux")]
 pub mod native;

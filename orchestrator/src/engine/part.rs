@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -51,9 +51,7 @@ impl Start<'_> {
         connection: OwnedFd,
         log: PathBuf,
     ) -> Result<Part, EngineError> {
-        let mut options = OpenOptions::new();
-        let messages = options.create_new(true).append(true).mode(0o600).open(&log);
-        let messages = messages.map_err(|error| self.failed(error))?;
+        let messages = log_file(&log).map_err(|error| self.failed(error))?;
         let mut command = self.command();
         // A group of its own: a ^C is for the agent.
         command
@@ -98,13 +96,63 @@ impl Start<'_> {
         self.part(child, Some(File::from(report)), None)
     }
 
+    /// Starts an engine's client that stays attached to a container of the fence. Its environment is ours: what it is to
+    /// speak to stands there. Gives its stdin, too.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(in crate::engine) fn of_client(
+        &self,
+        log: PathBuf,
+    ) -> Result<(Part, ChildStdin), EngineError> {
+        let messages = log_file(&log).map_err(|error| self.failed(error))?;
+        let mut client = self.client();
+        // A group of its own: a ^C is for the agent.
+        client
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(messages)
+            .process_group(0);
+        let mut child = client.spawn().map_err(|error| self.failed(error))?;
+        let says = child.stdout.take();
+        let says = says.map(|pipe| File::from(OwnedFd::from(pipe)));
+        let stdin = child.stdin.take();
+        let stdin = stdin.ok_or_else(|| self.failed(io::ErrorKind::BrokenPipe.into()))?;
+        Ok((self.part(child, says, Some(log))?, stdin))
+    }
+
+    /// Starts the engine's client that the agent's streams go through.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(in crate::engine) fn of_agents_client(
+        &self,
+        streams: Streams,
+    ) -> Result<Part, EngineError> {
+        let mut client = self.client();
+        // A group of its own, in our session: the terminal is given to it as to the box of another engine.
+        client
+            .stdin(streams.stdin)
+            .stdout(streams.stdout)
+            .stderr(streams.stderr)
+            .process_group(0);
+        let child = client.spawn().map_err(|error| self.failed(error))?;
+        self.part(child, None, None)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.client();
+        command.env_clear();
+        command
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the door through which the sandbox's processes are started"
     )]
-    fn command(&self) -> Command {
+    fn client(&self) -> Command {
         let mut command = Command::new(self.program);
-        command.args(&self.arguments).env_clear().current_dir("/");
+        command.args(&self.arguments).current_dir("/");
         command
     }
 
@@ -137,6 +185,11 @@ impl Start<'_> {
             EngineError::fence(message).because(error)
         }
     }
+}
+
+fn log_file(log: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create_new(true).append(true).mode(0o600).open(log)
 }
 
 fn inheritable(descriptor: BorrowedFd<'_>, flag: FdFlag) -> nix::Result<()> {
@@ -273,6 +326,20 @@ impl Part {
             // It is ours and nobody has waited for it: the number is still its own.
             kill(self.pid, signal).ok();
         }
+    }
+
+    /// Waits for one that ends by itself, and kills it where it does not.
+    pub(in crate::engine) fn ended_within(&mut self, limit: Duration) -> Result<(), EngineError> {
+        let deadline = Instant::now() + limit;
+        while self.child.is_some() && self.change(WaitPidFlag::empty()).is_none() {
+            if Instant::now() >= deadline {
+                let name = self.name;
+                let slow = format!("{name} did not end within {limit:?} and was killed");
+                return self.end(None).and(Err(EngineError::fence(slow)));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// Ends it: asks if there is time to, then kills. Gives an error if it had to be killed though it was asked.

@@ -1,7 +1,7 @@
 //! Starts short-lived programs of the host and reads what they print: probes of `ocs doctor`, the project's hook. Not
 //! responsible for the sandbox's own processes: those are brought up, watched and torn down elsewhere in this room.
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -22,16 +22,19 @@ const OUTPUT_MAX_BYTES: usize = 16 << 20;
 pub(crate) struct Call {
     program: OsString,
     arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
     directory: PathBuf,
     input: Input,
     messages: Messages,
 }
 
 /// What the program reads on its stdin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Nothing.
     Nothing,
+    /// This, which is shorter than a pipe is long (64 KiB: pipe(7)).
+    Text(Vec<u8>),
     /// Our own stdin: it may ask a person.
     Ours,
 }
@@ -39,6 +42,8 @@ pub(crate) enum Input {
 /// Where the program's stderr goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Messages {
+    /// Kept, to be told where the program fails.
+    Kept,
     /// Nowhere.
     Nowhere,
     /// To our own stderr.
@@ -50,6 +55,8 @@ pub(crate) enum Messages {
 pub(crate) struct Ended {
     /// What it printed on stdout, up to the end mark if one was given.
     pub(crate) output: Vec<u8>,
+    /// What it said on stderr, where that is kept.
+    pub(crate) messages: Vec<u8>,
     /// Whether the end mark was there.
     pub(crate) mark: Mark,
     /// Its code or signal.
@@ -102,6 +109,7 @@ impl Call {
         Self {
             program: program.as_ref().to_owned(),
             arguments: Vec::new(),
+            variables: Vec::new(),
             directory: PathBuf::from("/"),
             input: Input::Nothing,
             messages: Messages::Nowhere,
@@ -118,6 +126,12 @@ impl Call {
                 .into_iter()
                 .map(|argument| argument.as_ref().to_owned()),
         );
+        self
+    }
+
+    /// Adds variables to its environment, which is ours.
+    pub(crate) fn variables(mut self, variables: &[(OsString, OsString)]) -> Self {
+        self.variables = variables.to_vec();
         self
     }
 
@@ -161,7 +175,7 @@ impl Call {
         });
         if ended.is_err() {
             // The first error is the one to tell; a child that is already gone is what we want here.
-            if self.input == Input::Nothing {
+            if self.input != Input::Ours {
                 killpg(group_of(&child), Signal::SIGKILL).ok();
             }
             child.kill().and_then(|()| child.wait()).ok();
@@ -177,26 +191,32 @@ impl Call {
         let mut command = Command::new(installed(&self.program));
         command
             .args(&self.arguments)
+            .envs(self.variables.iter().cloned())
             .current_dir(&self.directory)
             .stdout(Stdio::piped());
-        command.stdin(if self.input == Input::Ours {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
+        command.stdin(match self.input {
+            Input::Nothing => Stdio::null(),
+            Input::Ours => Stdio::inherit(),
+            Input::Text(_) => Stdio::piped(),
         });
-        command.stderr(if self.messages == Messages::Ours {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
+        command.stderr(match self.messages {
+            Messages::Kept => Stdio::piped(),
+            Messages::Nowhere => Stdio::null(),
+            Messages::Ours => Stdio::inherit(),
         });
-        if self.input == Input::Nothing {
+        if self.input != Input::Ours {
             // A group of its own can be killed whole. With our stdin it stays in ours: it may talk to the terminal.
             command.process_group(0);
         }
-        command.spawn().map_err(|source| SpawnError::Start {
+        let mut child = command.spawn().map_err(|source| SpawnError::Start {
             program: self.name(),
             source,
-        })
+        })?;
+        if let (Input::Text(text), Some(mut stdin)) = (&self.input, child.stdin.take()) {
+            // One that does not read it says itself why it failed.
+            stdin.write_all(text).ok();
+        }
+        Ok(child)
     }
 
     fn read_to_end(
@@ -233,6 +253,7 @@ impl Call {
                 let status = child.wait().map_err(failed)?;
                 return Ok(Ended {
                     output,
+                    messages: said(child),
                     mark: Mark::Seen,
                     status,
                 });
@@ -245,6 +266,7 @@ impl Call {
                 (More::End | More::Later, Some(status)) => {
                     return Ok(Ended {
                         output,
+                        messages: said(child),
                         mark: Mark::Missing,
                         status,
                     });
@@ -279,6 +301,15 @@ fn installed(program: &OsStr) -> OsString {
         .into_iter()
         .find(|path| path.is_file())
         .map_or_else(|| program.to_owned(), OsString::from)
+}
+
+/// What is in the pipe of an ended program's stderr; a process that it left behind may hold the other end for ever.
+fn said(child: &mut Child) -> Vec<u8> {
+    let mut messages = Vec::new();
+    if let Some(mut pipe) = child.stderr.take() {
+        while let Ok(More::Now) = read_some(&mut pipe, &mut messages) {}
+    }
+    messages
 }
 
 /// Whether a pipe has more to give.
@@ -375,6 +406,18 @@ mod tests {
         assert_eq!(installed("sh".as_ref()), "/usr/bin/sh");
         assert_eq!(installed("./sh".as_ref()), "./sh");
         assert_eq!(installed("no-such-program".as_ref()), "no-such-program");
+    }
+
+    #[test]
+    fn a_program_is_told_something_and_what_it_says_to_people_is_kept() {
+        let ended = shell("cat; echo why >&2; exit 1")
+            .streams(Input::Text(b"hello".to_vec()), Messages::Kept)
+            .run(LIMIT)
+            .unwrap();
+        assert_eq!(
+            (ended.output, ended.messages, ended.status.code()),
+            (b"hello".to_vec(), b"why\n".to_vec(), Some(1))
+        );
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use policies::{Config, Mode, Surroundings};
 
+use super::listed;
 use super::marks::Marked;
 use super::settled::{Programs, Settled};
-use super::{Facts, Fence, Order, Prepared, Stream, warn};
+use super::{Facts, Fence, Order, Prepared, Stream};
 use crate::console::Console;
 use crate::engine::native::cgroup::{Bounds, Cgroups, Parents};
 use crate::engine::native::tool::{self, Places, Tool, ToolError};
@@ -190,7 +191,12 @@ fn place(
         Err(error @ ToolError::Forbidden { .. }) => return Err(Failure::of(Exit::Usage, &error)),
     };
     let mut shown: Vec<Shown> = tool.shown.iter().cloned().map(Shown::in_place).collect();
-    shown.extend(listed(config, &places, console)?);
+    shown.extend(
+        listed::read_only(config, &places, console)?
+            .into_iter()
+            .filter(|(_, at)| !places.always_visible(at))
+            .map(|(from, at)| Shown::read_only(from, at)),
+    );
     shown.extend(order.shows.iter().map(Shown::from));
     tool.search
         .retain(|directory| looked_through(directory, &shown, &places));
@@ -222,49 +228,6 @@ fn looked_through(directory: &Path, shown: &[Shown], places: &Places) -> bool {
     let shows =
         |shown: &Shown| directory.starts_with(&shown.at) || shown.at.parent() == Some(directory);
     directory.is_dir() && (places.always_visible(directory) || shown.iter().any(shows))
-}
-
-/// `read-only-paths`: what is there is shown, what holds credentials is refused.
-fn listed(
-    config: &Config,
-    places: &Places,
-    console: &mut Console<'_>,
-) -> Result<Vec<Shown>, Failure> {
-    let mut shown = Vec::new();
-    for path in config.read_only_paths() {
-        let at = path.expand(&places.home);
-        let Ok(from) = at.canonicalize() else {
-            warn(
-                &format!(
-                    "read-only-paths: {} is not there, and is not shown",
-                    at.display()
-                ),
-                console,
-            );
-            continue;
-        };
-        if let Some(place) = places.refuses(&at).or_else(|| places.refuses(&from)) {
-            let (path, place) = (path.as_str(), place.display());
-            return Err(Failure::usage(format!(
-                "read-only-paths: `{path}` would show {place}"
-            )));
-        }
-        if let Some(why) = refused_behind_links(&from, &places.home) {
-            let (path, place) = (path.as_str(), from.display());
-            return Err(Failure::usage(format!(
-                "read-only-paths: `{path}` leads to {place}, which cannot be shown: {why}"
-            )));
-        }
-        if !places.always_visible(&at) {
-            shown.push(Shown::read_only(from, at));
-        }
-    }
-    Ok(shown)
-}
-
-/// What the config's text could not say: a link may lead to where no config may point.
-fn refused_behind_links(real: &Path, home: &Path) -> Option<&'static str> {
-    policies::why_not_shown(&real.to_string_lossy(), home.to_str())
 }
 
 type Variables = Vec<(OsString, OsString)>;

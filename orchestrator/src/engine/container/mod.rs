@@ -1,0 +1,340 @@
+//! The engines `docker` and `podman`: three containers that share a namespace without a way out. `docs/containers.md` is the
+//! picture. One implementation, through the command-line clients of both.
+//!
+//! Clauses: U1, U2, U3, B1, B3, N11.
+pub(crate) mod arguments;
+mod attend;
+pub(crate) mod client;
+pub(crate) mod host;
+pub(crate) mod sidecar;
+pub(crate) mod sweep;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::process::ChildStdin;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use self::arguments::Frame;
+use self::client::Client;
+use crate::engine::cover::Covers;
+use crate::engine::part::{Part, Start};
+use crate::engine::signals::Signals;
+use crate::engine::spawn::Input;
+use crate::engine::terminal::Terminal;
+use crate::engine::{Ending, Engine, EngineError, ReadBack, Told};
+use crate::launch::Streams;
+use crate::policy_copy::PolicyCopy;
+use crate::probe::{Finding, Proven, Targets};
+use crate::state;
+use crate::teardown::Teardown;
+
+/// Everything that a run of this engine needs to know.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) client: Client,
+    pub(crate) frame: Frame,
+    /// The spec of the namespace, one line.
+    pub(crate) spec: String,
+    /// The command line that starts the proxy.
+    pub(crate) proxy: Vec<OsString>,
+    /// The command line that makes the agent's container.
+    pub(crate) agent: Vec<OsString>,
+    /// The file with the agent's variables; gone once the container is made.
+    pub(crate) environment: PathBuf,
+    /// Variables for the client that makes it.
+    pub(crate) of_client: Vec<(OsString, OsString)>,
+    /// What to protect in the project.
+    pub(crate) covers: Covers,
+    /// Names, seen from the project, that must not come to be.
+    pub(crate) forbidden: Vec<PathBuf>,
+    /// What must be refused before the agent starts.
+    pub(crate) targets: Targets,
+    /// The policy that the proxy reads.
+    pub(crate) policy: PolicyCopy,
+    /// The run's place on the disk.
+    pub(crate) run: state::Run,
+    /// Whether our terminal is the agent's to have.
+    pub(crate) terminal: bool,
+    /// What the agent reads and writes.
+    pub(crate) streams: Streams,
+}
+
+/// The engine, for one run.
+#[derive(Debug)]
+pub(crate) struct Container {
+    setup: Option<Setup>,
+    told: Told,
+}
+
+/// What was begun.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    signals: Option<Signals>,
+    holder: Option<Attached>,
+    proxy: Option<Attached>,
+    agent: Option<Part>,
+    terminal: Option<Terminal>,
+}
+
+/// A client that is attached to a container of the fence, and the end of its stdin, whose closing ends what is in there.
+#[derive(Debug)]
+struct Attached {
+    part: Part,
+    leash: Option<ChildStdin>,
+}
+
+/// How long a container may take to start and to say that it is ready. Measured: 0.5 s; a machine under load needs more.
+const READY: Duration = Duration::from_secs(60);
+/// How long the proxy may take to write the last of the record, and the engine to notice.
+const DRAINED: Duration = Duration::from_secs(8);
+
+impl Container {
+    /// The engine for one run.
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            setup: Some(setup),
+            told: Told::default(),
+        }
+    }
+
+    fn setup(&mut self) -> Result<&mut Setup, EngineError> {
+        self.setup
+            .as_mut()
+            .ok_or_else(|| EngineError::fence("the run is over"))
+    }
+}
+
+/// What netctl and the proxy say first (docs/architecture.md, "How listeners cross"). Their pids are the containers' own.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Said {
+    Failed {
+        error: String,
+        #[serde(default)]
+        differences: Vec<String>,
+    },
+    Ready {
+        #[serde(default)]
+        ipv6: bool,
+    },
+}
+
+impl Engine for Container {
+    type Parts = Parts;
+
+    fn begin(&mut self, parts: &mut Parts) -> Result<(), EngineError> {
+        let setup = self.setup()?;
+        let Setup { client, frame, .. } = &*setup;
+        let make = |what: &str| {
+            let mut words: Vec<OsString> = vec![what.into(), "create".into()];
+            words.extend(frame.labels.options());
+            words.push(frame.names.own.clone().into());
+            client
+                .call(&words)
+                .map(drop)
+                .map_err(client::Refused::missing)
+        };
+        if frame.needs_network() {
+            make("network")?;
+        }
+        make("volume")?;
+        let logs = setup.run.directory();
+        let attached = |name, arguments, log: &str, first: &str| {
+            let start = Start {
+                name,
+                program: &client.program,
+                arguments,
+            };
+            let (part, mut stdin) = start.of_client(logs.join(log))?;
+            // It fails where the client is gone, which its silence tells.
+            writeln!(stdin, "{first}").ok();
+            Ok::<_, EngineError>(Attached {
+                part,
+                leash: Some(stdin),
+            })
+        };
+        parts.holder = Some(attached(
+            "ocs-netctl",
+            frame.holder(),
+            "netctl.log",
+            &setup.spec,
+        )?);
+        parts.proxy = Some(attached("ocs-proxy", setup.proxy.clone(), "proxy.log", "")?);
+        // After the starts: a process inherits what is blocked.
+        let signals = Signals::take_over();
+        parts.signals = Some(
+            signals.map_err(|error| EngineError::fence("take the signals over").because(error))?,
+        );
+        Ok(())
+    }
+
+    fn seal(&mut self, parts: &mut Parts) -> Result<ReadBack, EngineError> {
+        let ipv6 = ready(&mut parts.holder, parts.signals.as_ref())?;
+        Ok(ReadBack { ipv6 })
+    }
+
+    fn serve(&mut self, parts: &mut Parts) -> Result<(), EngineError> {
+        ready(&mut parts.proxy, parts.signals.as_ref()).map(drop)
+    }
+
+    fn probe(&mut self, parts: &mut Parts) -> Result<Vec<Finding>, EngineError> {
+        let Setup {
+            client,
+            frame,
+            targets,
+            ..
+        } = self.setup()?;
+        let targets = serde_json::to_vec(targets).map_err(EngineError::fence)?;
+        let said = client
+            .told(frame.probe(), Input::Text(targets))
+            .map_err(client::Refused::fence)?;
+        wanted(parts)?;
+        serde_json::from_slice(&said)
+            .map_err(|_| EngineError::fence("the probe said something that is no finding"))
+    }
+
+    fn open(&mut self, parts: &mut Parts, _proven: &Proven) -> Result<(), EngineError> {
+        let setup = self.setup()?;
+        create(setup)?;
+        wanted(parts)?;
+        let record_from = setup.run.record().metadata();
+        let record_from = record_from.map_or(0, |record| record.len());
+        if setup.terminal {
+            parts.terminal = Terminal::of_this_process();
+        }
+        // No key leads out of the terminal and leaves the container running: what the person types is the agent's.
+        let words = [
+            "start",
+            "--attach",
+            "--interactive",
+            "--detach-keys",
+            NO_KEYS,
+        ];
+        let mut arguments: Vec<OsString> = words.map(OsString::from).into();
+        arguments.push(setup.frame.names.agent.clone().into());
+        let start = Start {
+            name: setup.client.kind.name(),
+            program: &setup.client.program,
+            arguments,
+        };
+        let streams = std::mem::take(&mut setup.streams);
+        let agent = start.of_agents_client(streams)?;
+        if let Some(terminal) = &mut parts.terminal {
+            terminal.offer(agent.pid());
+        }
+        parts.agent = Some(agent);
+        self.told.record_from = record_from;
+        Ok(())
+    }
+
+    fn attend(
+        &mut self,
+        parts: &mut Parts,
+        until: Option<BorrowedFd<'_>>,
+    ) -> Result<Ending, EngineError> {
+        attend::until_the_end(self, parts, until)
+    }
+
+    fn end(&mut self, parts: Parts) -> Vec<EngineError> {
+        let mut teardown = Teardown::default();
+        let Parts {
+            signals,
+            holder,
+            proxy,
+            agent,
+            terminal,
+        } = parts;
+        let kill = |setup: &Setup| kill(&setup.client, &setup.frame.names.agent);
+        if let (Some(_), Some(setup)) = (&agent, &self.setup) {
+            kill(setup);
+        }
+        if let Some(mut agent) = agent {
+            teardown.step(agent.end(None));
+        }
+        if let Some(terminal) = terminal {
+            terminal.end();
+        }
+        for attached in [proxy, holder].into_iter().flatten() {
+            teardown.step(attached.end());
+        }
+        if let Some(setup) = self.setup.take() {
+            for refused in sweep::run(&setup.client, &setup.frame.labels) {
+                teardown.step(Err(refused.fence()));
+            }
+            let (removed, failed) = setup.run.end();
+            self.told.removed.extend(removed);
+            for error in failed {
+                teardown.step(Err(EngineError::fence(error)));
+            }
+        }
+        drop(signals);
+        teardown.failed()
+    }
+
+    fn told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+}
+
+/// Three keys that nobody types, and that none of the usual programs reads.
+const NO_KEYS: &str = "ctrl-^,ctrl-^,ctrl-_";
+
+/// Makes the agent's container. Its name is free unless another run of this project goes on: that one keeps it.
+fn create(setup: &mut Setup) -> Result<(), EngineError> {
+    let made = setup.client.with(&setup.of_client, &setup.agent);
+    let made = match made {
+        Err(refused) if refused.said.contains("in use") => {
+            let Setup { frame, agent, .. } = setup;
+            let name = format!("{}-agent", frame.names.own);
+            for word in agent.iter_mut().filter(|word| **word == *frame.names.agent) {
+                *word = name.clone().into();
+            }
+            frame.names.agent = name;
+            setup.client.with(&setup.of_client, &setup.agent)
+        }
+        made => made,
+    };
+    std::fs::remove_file(&setup.environment)
+        .map_err(|error| EngineError::fence("remove the agent's variables").because(error))?;
+    made.map(drop).map_err(client::Refused::missing)
+}
+
+/// Kills the agent's container, if it is there; nobody waits for a reason.
+fn kill(client: &Client, agent: &str) {
+    drop(client.call(["kill", agent]));
+}
+
+/// Nobody wants us to end meanwhile.
+fn wanted(parts: &Parts) -> Result<(), EngineError> {
+    match parts.signals.as_ref().and_then(Signals::wish_to_end) {
+        Some(signal) => Err(EngineError::interrupted(signal as i32)),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a part to say that it is ready; gives what it said of IPv6.
+fn ready(attached: &mut Option<Attached>, signals: Option<&Signals>) -> Result<bool, EngineError> {
+    let (Some(Attached { part, .. }), Some(signals)) = (attached, signals) else {
+        return Err(EngineError::fence("nothing was started"));
+    };
+    let Some(line) = part.line(READY, signals)? else {
+        return Err(part.gone());
+    };
+    match serde_json::from_str(&line) {
+        Ok(Said::Ready { ipv6 }) => Ok(ipv6),
+        Ok(Said::Failed { error, differences }) => Err(part.refused(&error, &differences)),
+        Err(_) => Err(EngineError::fence(format!("{} said {line:?}", part.name()))),
+    }
+}
+
+impl Attached {
+    /// Lets go of it, and waits until it is gone.
+    fn end(mut self) -> Result<(), EngineError> {
+        drop(self.leash.take());
+        self.part.ended_within(DRAINED)
+    }
+}

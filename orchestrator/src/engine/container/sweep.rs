@@ -1,0 +1,74 @@
+//! Removes what a run made in the engine: its containers, then its network and volume, found by their labels alone.
+//!
+//! Not here: what a run made on the disk (`state`).
+//! Clauses: U3.
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use super::arguments::Labels;
+use super::client::{Client, Refused};
+use crate::project::StateDir;
+use crate::state;
+
+/// Removes all of one run, and goes on past what fails.
+pub(crate) fn run(client: &Client, labels: &Labels) -> Vec<Refused> {
+    let of_run = format!("ocs.run={}", labels.run);
+    let mut failed = Vec::new();
+    for (list, remove) in KINDS {
+        match listed(client, list, &[&of_run]) {
+            Ok(ids) if ids.is_empty() => {}
+            Ok(ids) => {
+                let words = remove.iter().map(|word| (*word).to_owned()).chain(ids);
+                failed.extend(client.call(words).err());
+            }
+            Err(refused) => failed.push(refused),
+        }
+    }
+    failed
+}
+
+/// Removes what dead runs of this sandbox left: those whose mark nobody holds. The current run is not marked yet.
+pub(crate) fn dead(client: &Client, sandbox: &str, state: &StateDir) -> Vec<Refused> {
+    let mut runs = BTreeSet::new();
+    let mut failed = Vec::new();
+    let of_sandbox = format!("ocs.sandbox={sandbox}");
+    let of_state = format!("ocs.state={}", state.path().display());
+    for list in [
+        ["ps", "--all", "--format", "{{.Label \"ocs.run\"}}"],
+        ["volume", "ls", "--format", "{{.Label \"ocs.run\"}}"],
+    ] {
+        match listed(client, &list, &[&of_sandbox, &of_state]) {
+            Ok(found) => runs.extend(found),
+            Err(refused) => failed.push(refused),
+        }
+    }
+    for run_id in runs {
+        if !state::goes_on(state, &run_id) {
+            let labels = Labels {
+                sandbox: sandbox.to_owned(),
+                run: run_id,
+                state: state.path().to_owned(),
+            };
+            failed.extend(run(client, &labels));
+        }
+    }
+    failed
+}
+
+/// How each kind of thing is listed, and removed.
+const KINDS: [(&[&str], &[&str]); 3] = [
+    (&["ps", "--all", "--quiet"], &["rm", "--force", "--volumes"]),
+    (&["network", "ls", "--quiet"], &["network", "rm"]),
+    (&["volume", "ls", "--quiet"], &["volume", "rm"]),
+];
+
+fn listed(client: &Client, list: &[&str], labels: &[&str]) -> Result<Vec<String>, Refused> {
+    let mut words: Vec<OsString> = list.iter().map(OsString::from).collect();
+    for label in labels {
+        words.extend(["--filter".into(), format!("label={label}").into()]);
+    }
+    let listed = client.call(words)?;
+    let text = String::from_utf8_lossy(&listed);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
+}
