@@ -326,11 +326,21 @@ mod tests {
 
     fn request(id: u64, decision: &str, reason: &str, host: &str) -> String {
         format!(
-            r#"{{"v":1,"event":"request","id":{id},"decision":"{decision}","reason":{reason},"rule":null,"via":"connect","method":null,"host":"{host}","port":443,"sni":null,"address":null,"generation":1,"process":{{"pid":null,"exe":null}},"dropped":[]}}"#
+            r#"{{"event":"request","id":{id},"decision":"{decision}","reason":{reason},"rule":null,"via":"connect","method":null,"host":"{host}","port":443,"sni":null,"address":null,"generation":1,"process":{{"pid":null,"exe":null}},"dropped":[]}}"#
         )
     }
 
+    /// With the fields that every line has, in their order.
+    fn whole(line: &str) -> String {
+        let common = format!(
+            r#"{{"v":1,"seq":1,"prev":"{}","time":"2026-11-21T00:00:00.000Z","sandbox":"x-1","run":"r","#,
+            "0".repeat(64)
+        );
+        line.replacen('{', &common, 1)
+    }
+
     fn summary(before: &str, lines: &[String]) -> Summary {
+        let lines: Vec<String> = lines.iter().map(|line| whole(line)).collect();
         let keep = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(keep.path(), format!("{before}{}\n", lines.join("\n"))).unwrap();
         let targets = Targets::in_the_box(("ocs-probe.invalid".to_owned(), 1), String::new());
