@@ -32,7 +32,7 @@ CLIENT_PACKAGES := default-jdk-headless golang-go openssh-server postgresql post
 # The peers that are measured beside us, and the origin of all.
 BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light openssl squid tinyproxy util-linux
 
-.PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny packages-build packages-run packages-test toolchain agent mcp-clients clean
+.PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny images packages-images packages-build packages-run packages-test toolchain agent mcp-clients clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -100,6 +100,10 @@ clients: clients-packages toolchain ## real clients with and without proxy varia
 battery: packages-test packages-bench toolchain ## every escape of the catalogue; PEER=squid or tinyproxy tries them on that proxy
 	tests/battery.sh $(PEER)
 
+images: packages-images toolchain ## the images, built for real on a base made here; root, the network and some minutes
+	cargo build $(PRODUCT)
+	OCS_BIN_DIR=$(abspath $(TARGET))/debug cargo test -p tests --test images -- --ignored
+
 deny: toolchain ## licences, advisories, sources and duplicates of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing; cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny check
@@ -133,6 +137,9 @@ packages-run:
 clients-packages: packages-test toolchain
 	$(call want,$(CLIENT_PACKAGES))
 	tests/clients/install.sh $(TARGET)/clients
+
+packages-images:
+	$(call want,$(BUILD_PACKAGES) debootstrap docker.io)
 
 packages-test:
 	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(TEST_PACKAGES)),$(TEST_PACKAGES)))
