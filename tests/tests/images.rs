@@ -101,6 +101,8 @@ impl Engine {
             "--read-only",
             "--tmpfs",
             "/tmp",
+            "--tmpfs",
+            "/home/agent:exec,uid=1000,gid=1000",
             "--cap-drop",
             "ALL",
             "--security-opt",
@@ -121,6 +123,9 @@ impl Drop for Engine {
         let pid = i32::try_from(self.daemon.id()).unwrap_or(i32::MAX);
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM).ok();
         drop(self.daemon.wait());
+        // The daemon leaves its own namespace bound there, and the directory could not be removed.
+        let left = self.at("exec/netns/default");
+        drop(command("umount").arg(left).output());
     }
 }
 
