@@ -143,7 +143,7 @@ product_cases! {
         let running = first.start(&["sh", "-c", serve])?;
         let up = turn.world.outside(&first.directory().join("up"));
         turn.world.settle(|_| up.exists())?;
-        let line = format!("for a in 127.0.0.1 {} docker.host {EVIL_ADDRESS}; do curl -sS -m 4 --noproxy '*' http://$a:8123/s; done; \
+        let line = format!("for a in 127.0.0.1 {} docker.host {EVIL_ADDRESS}; do curl -fsS -m 4 --noproxy '*' http://$a:8123/s; done; \
                     curl -sS -o /dev/null -w '%{{http_connect}}' https://evil.test/; ls /home 2>/dev/null | grep -c first; true", harness::inside::HOST_V4);
         let evidence = turn.inside(&second, &["sh", "-c", &line])?;
         first.write("done", "")?;

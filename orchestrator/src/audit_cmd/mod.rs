@@ -6,6 +6,7 @@ mod filter;
 mod follow;
 mod lines;
 mod moment;
+mod own;
 mod query;
 pub(crate) mod record;
 pub(crate) mod records;

@@ -6,6 +6,7 @@ use policies::Reason;
 use policies::audit::{Decision, Event, Process, Record, Text, Timestamp};
 use serde::Serialize;
 
+use super::own;
 use super::row::Row;
 
 /// Destinations that are told apart, of those with something allowed and of those with nothing; the rest is one number.
@@ -80,6 +81,9 @@ impl Tally {
         self.span = Some((first.min(record.time), last.max(record.time)));
         note(&mut self.runs, &record.run, RUNS_MAX);
         note(&mut self.sandboxes, &record.sandbox, RUNS_MAX);
+        if own::is_attempt(&record.event) {
+            return;
+        }
         match &record.event {
             Event::Request(event) => {
                 let row = Row::of(record);
