@@ -197,9 +197,12 @@ fn beside(name: &str, turn: &Turn<'_>, peer: Peer, rows: &[Row]) -> Result<()> {
         turn.world.forget()?;
         let words = words(rows);
         let command: Vec<_> = words.iter().map(String::as_str).collect();
+        // A peer may keep what it refused open: waiting long for its end tells nothing. What must pass gets its time.
+        let refused = rows.iter().all(|row| row.expect.is_refused_request());
+        let patience = [("ATTACK_LIMIT", if refused { "1" } else { "6" })];
         let call = Call::new(&command)
             .within(serving.directory())
-            .with(&[("ATTACK_LIMIT", "1")]);
+            .with(&patience);
         let client = turn.world.run(As::Ordinary, call)?;
         let evidence = turn.evidence(client, None)?;
         if let Err(error) = evidence.judge_outside(rows) {
