@@ -52,7 +52,12 @@ impl Files {
         let mut seen = 0;
         while let Some(below) = left.pop() {
             seen += 1;
-            let directory = match self.entries(&Path::new(path).join(&below).to_string_lossy()) {
+            let at = if below.as_os_str().is_empty() {
+                path.into()
+            } else {
+                Path::new(path).join(&below).to_string_lossy().into_owned()
+            };
+            let directory = match self.entries(&at) {
                 Ok(directory) => directory,
                 Err(error) if below.as_os_str().is_empty() => return Err(error),
                 Err(_) => continue, // it went meanwhile

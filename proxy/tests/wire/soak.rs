@@ -133,8 +133,9 @@ fn assert_flat((before, after): (Held, Held)) {
         after.descriptors <= before.descriptors + 2,
         "{before:?}, then {after:?}"
     );
+    // One more may be there for a moment, which puts the record on the disk.
     assert!(
-        after.threads <= before.threads,
+        after.threads <= before.threads + 1,
         "{before:?}, then {after:?}"
     );
     assert!(after.kib <= before.kib + 4096, "{before:?}, then {after:?}");
