@@ -135,7 +135,7 @@ impl Desk {
         project.call(Call::new(words).with(&environment).for_seconds(300))
     }
 
-    /// Files that are left of tasks, but for their events, locks, records and approvals.
+    /// Files that are left of tasks, but for their events, locks, signed records and approvals.
     ///
     /// # Errors
     /// A directory cannot be listed.
@@ -147,7 +147,8 @@ impl Desk {
         found.retain(|path| {
             let kept = path
                 .extension()
-                .is_some_and(|kind| kind == "events" || kind == "jsonl");
+                .is_some_and(|kind| kind == "events" || kind == "jsonl" || kind == "checkpoint")
+                || path.ends_with("checkpoint.key");
             let approved =
                 path.ends_with("policy.lock") || path.iter().any(|part| part == "approved");
             !kept && !approved && !path.ends_with("run/lock") && !path.ends_with("tasks/lock")
