@@ -109,6 +109,11 @@ for_each_user! {
             let finished = project.ocs(&["verify"])?;
             assert_eq!((finished.code(), finished.stdout.as_str()), (64, ""), "{finished}");
         }
+        let project = Project::new(&world, who, USUAL)?;
+        for engine in ["docker", "podman"] {
+            let finished = project.ocs(&["verify", "--engine", engine])?;
+            assert_eq!((finished.code(), finished.stdout.as_str()), (64, ""), "{finished}");
+        }
         assert_eq!(world.readings()?, Readings::default());
         Ok(())
     }

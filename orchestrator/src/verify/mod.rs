@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use nix::fcntl::OFlag;
 use policies::{Destination, Mode, Policy, Request, Verdict, Via};
 
-use crate::cli::{BoxVerifyArgs, ProveArgs};
+use crate::cli::{BoxVerifyArgs, Engine, ProveArgs};
 use crate::console::Console;
 use crate::engine::native::view::OURSELVES;
 use crate::exit::{Exit, Failure};
@@ -39,6 +39,11 @@ pub(crate) fn run(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
+    if matches!(args.engine, Engine::Docker | Engine::Podman) {
+        // Its attacker is our own program, which the containers do not show.
+        let message = "ocs verify tries engine `native` only; it cannot attack a container yet";
+        return Err(Failure::usage(message).next("ocs verify --engine native"));
+    }
     let project = Project::find(args.config.as_deref(), world)?;
     let config = launch::config(&project, console)?;
     let (answers, said) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)

@@ -271,7 +271,8 @@ impl Evidence {
     }
 
     fn brief(&self) -> String {
-        format!("{:.300}", self.client.stdout)
+        let statuses = self.client.stdout.split(", \"text\"").next();
+        format!("{:.80}", statuses.unwrap_or_default())
     }
 
     /// Every request on record, in order, none left out.

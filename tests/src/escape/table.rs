@@ -192,7 +192,8 @@ impl Table {
              Each case is tried as root and as an ordinary user with engine `native`, and judged at the origins, at the DNS \
              server, in the kernel's count of packets, and by its one line in the record. A peer is judged outside alone: it fails \
              where what must be refused or is malformed reached an origin (an allowed one too) or a DNS server, or where \
-             what must pass did not. It has the rules that it can say (tests/src/escape/peer.rs). *Open* is not *held*.\n\n{}.\n\n",
+             what must pass did not. It has the rules that it can say (tests/src/escape/peer.rs). *Open* is not *held*. \
+             Times are of the slowest test of a case, with debug builds, on 2 cores that others used too (kernel 6.18).\n\n{}.\n\n",
             self.sum()
         );
         text.push_str("| id | case | must | ocs | ms |");
