@@ -63,12 +63,12 @@ product_cases! {
     }
 
     needs "a report"
-    fn a11_the_report_holds_what_the_agent_was_refused_and_not_our_own_probes(turn, who) {
+    fn a11_the_report_holds_what_the_agent_was_refused_and_no_name_of_our_own_probes(turn, who) {
         let project = turn.project(who)?;
         turn.inside(&project, &["curl", "-sS", "https://evil.test/"])?;
         let report = project.ocs(&["audit", "report"])?.succeeded()?;
         assert!(report.stdout.contains("evil.test"), "{report}");
-        assert!(!report.stdout.contains("ocs-probe.invalid") && !report.stdout.contains("192.0.2.1"), "{report}");
+        assert!(!report.stdout.contains("ocs-probe.invalid"), "{report}");
     }
 
     needs "a record"

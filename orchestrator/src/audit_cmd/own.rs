@@ -1,9 +1,8 @@
-//! Which events are attempts of `ocs` itself: bring-up's proof and `ocs verify` ask for names of nobody and for addresses of
-//! documentation, and are refused. A report is about the agent; `query` and `export` show every event.
+//! Which events are attempts of `ocs` itself: bring-up's proof and `ocs verify` ask for names of nobody, and are refused. A
+//! report is about the agent; `query` and `export` show every event.
 //!
-//! An agent that asks for the same is left out of reports too: such a name or address leads nowhere, allowed or not.
-use std::net::IpAddr;
-
+//! An agent that asks for the same names is left out of reports too: they lead nowhere. Their attempts at addresses are
+//! shown: an agent may try the same address in earnest, and nothing in the record tells the two apart.
 use policies::audit::{Decision, Event};
 
 /// RFC 2606 section 2: names of nobody, ours by their first label.
@@ -17,24 +16,18 @@ pub(super) fn is_attempt(event: &Event) -> bool {
             event.decision == Decision::Deny && host.is_some_and(|host| is_nobody(&host))
         }
         Event::Dns(event) => event.decision == Decision::Deny && is_nobody(event.name.as_str()),
-        Event::Packet(event) => event.address.is_some_and(|address| is_nowhere(&address)),
-        Event::Close(_) | Event::Gap(_) | Event::Policy(_) | Event::Start(_) | Event::Stop(_) => {
-            false
-        }
+        Event::Close(_)
+        | Event::Gap(_)
+        | Event::Packet(_)
+        | Event::Policy(_)
+        | Event::Start(_)
+        | Event::Stop(_) => false,
     }
 }
 
 fn is_nobody(host: &str) -> bool {
     let within = |name: &&str| host == *name || host.ends_with(&format!(".{name}"));
-    NAMES.iter().any(within) || host.parse().is_ok_and(|address| is_nowhere(&address))
-}
-
-/// RFC 5737 section 3 (TEST-NET-1), RFC 3849 section 2.
-fn is_nowhere(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => matches!(address.octets(), [192, 0, 2, _]),
-        IpAddr::V6(address) => matches!(address.segments(), [0x2001, 0xdb8, ..]),
-    }
+    NAMES.iter().any(within)
 }
 
 #[cfg(test)]
@@ -42,21 +35,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_nobody_and_addresses_of_documentation_are_ours_and_their_neighbours_are_not() {
-        for ours in [
-            "ocs-probe.invalid",
-            "p1.ocs-verify.invalid",
-            "192.0.2.1",
-            "2001:db8::1",
-        ] {
+    fn names_of_nobody_are_ours_and_their_neighbours_are_not() {
+        for ours in ["ocs-probe.invalid", "p1.ocs-verify.invalid"] {
             assert!(is_nobody(ours), "{ours}");
         }
         for not in [
             "invalid",
             "xocs-probe.invalid",
             "ocs-probe.invalid.test",
-            "192.0.3.1",
-            "2001:db9::1",
+            "192.0.2.1",
+            "2001:db8::1",
             "evil.test",
         ] {
             assert!(!is_nobody(not), "{not}");
