@@ -57,6 +57,8 @@ fn stream(to: SocketAddr, limit: Duration) -> io::Result<Outcome> {
     })
 }
 
+/// The rules say no to the sender, before anything is sent. What comes after that came from where it went to, but for
+/// icmpv6(7)'s "administratively prohibited", which is what our rules answer.
 fn datagram(to: SocketAddr, limit: Duration) -> io::Result<Outcome> {
     let mut socket = socket(to, Type::DGRAM, Protocol::UDP, limit)?;
     if let Err(error) = socket
@@ -65,9 +67,14 @@ fn datagram(to: SocketAddr, limit: Duration) -> io::Result<Outcome> {
     {
         return refused(error);
     }
-    answer(&mut socket, |bytes| {
-        Outcome::Passed(format!("answered {} bytes", bytes.len()))
-    })
+    match socket.read(&mut [0; 2048]) {
+        Ok(length) => Ok(Outcome::Passed(format!("answered {length} bytes"))),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => refused(error),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err(error)
+        }
+        Err(error) => Ok(Outcome::Passed(format!("was sent, and then: {error}"))),
+    }
 }
 
 fn query(to: SocketAddr, (name, kind): &(String, u16), limit: Duration) -> io::Result<Outcome> {

@@ -31,8 +31,11 @@ pub(super) fn outcome(attempt: &Attempt) -> Outcome {
     outcome.unwrap_or_else(|error| {
         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             Outcome::Hole(format!("it was not refused within {LIMIT:?}"))
-        } else if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
-            Outcome::Absent("the kernel has no IPv6".to_owned())
+        } else if matches!(
+            error.raw_os_error(),
+            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+        ) {
+            Outcome::Absent("there is no IPv6 here".to_owned())
         } else {
             Outcome::Hole(format!("it could not be tried: {error}"))
         }
