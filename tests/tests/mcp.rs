@@ -207,7 +207,7 @@ fn expected() -> Value {
         "/escape_absolute/error": true,
         "/escape_absolute/text": "/etc/passwd leads out of the project",
         "/escape_list/error": true,
-        "/escape_list/text": "../ leads out of the project",
+        "/escape_list/text": ".. leads out of the project",
     })
 }
 
