@@ -133,10 +133,9 @@ fn only_our_own_403_is_the_proxy_s_refusal() {
         against_stream(Probe::Proxy4, open),
         passed("http/1.1 200 ok")
     );
-    assert_eq!(
-        against_stream(Probe::Proxy4, b""),
-        Outcome::Untried("closed".to_owned())
-    );
+    // Closed or reset, as it came: neither is an answer.
+    let silent = against_stream(Probe::Proxy4, b"");
+    assert!(matches!(silent, Outcome::Untried(_)), "{silent:?}");
 }
 
 #[test]
