@@ -39,13 +39,23 @@ pub enum Door {
 pub async fn serve(listener: TcpListener, door: Door, app: Arc<App>) {
     let mut draining = pin!(app.live.reached(Phase::Draining));
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = &mut draining => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &door, &app),
+        admit(stream, peer, &door, &app);
+    }
+}
+
+/// The next connection of a listener, however many fail before it.
+///
+/// # Cancel safety
+/// Nothing that was accepted is lost.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
             Err(error) if exhausted(&error) => sleep(BACK_OFF).await,
             // The client was gone before it was accepted.
             Err(_) => {}

@@ -13,7 +13,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use policies::Port;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,11 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::app::App;
 use crate::dial_in::DialIn;
 use crate::idle::Meters;
+use crate::listener::accept;
 use crate::live::Phase;
 use crate::relay::{self, Ends};
-
-/// After an error of accept(2): descriptors or memory may come back.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A port of the host's loopback, and the port inside that it leads to. Written `HOST:INSIDE`, or once if they agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,18 +88,16 @@ pub async fn serve(
 ) {
     let mut draining = pin!(app.live.reached(Phase::Draining));
     loop {
-        let accepted = tokio::select! {
+        let (client, peer) = tokio::select! {
             biased;
             () = &mut draining => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        match accepted {
-            Ok((client, peer)) if callers.admit(peer) => admit(client, inside, &dial_in, &app),
-            Ok((client, peer)) => {
-                tracing::warn!(%peer, "a neighbour may not use a published port");
-                client.set_zero_linger().ok();
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+        if callers.admit(peer) {
+            admit(client, inside, &dial_in, &app);
+        } else {
+            tracing::warn!(%peer, "a neighbour may not use a published port");
+            client.set_zero_linger().ok();
         }
     }
 }
