@@ -37,8 +37,7 @@ pub(crate) async fn tunnel(
         }
     };
     match pinned.permit().carries() {
-        Carries::Raw => unlooked(session, undecided, pinned).await,
-        Carries::Http => inside(session, undecided, pinned).await,
+        Carries::Raw | Carries::Http => dialled(session, undecided, pinned).await,
         Carries::Tls | Carries::TlsOrHttp => {
             if session.wire.write_all(respond::ESTABLISHED).await.is_err() {
                 return gone(undecided, &pinned);
@@ -54,43 +53,27 @@ async fn pin(session: &Session, request: &Request) -> Result<PinnedPermit, Refus
     judge::by_address(&session.app, &policy, permit).await
 }
 
-/// What may carry anything is dialled before it is answered: the answer can say that nobody is there.
-async fn unlooked(session: &mut Session, undecided: Undecided, pinned: PinnedPermit) -> Next {
+/// What is not looked into first is dialled before it is answered: the answer can say that nobody is there.
+async fn dialled(session: &mut Session, undecided: Undecided, pinned: PinnedPermit) -> Next {
     let destination = pinned.permit().request().destination.clone();
-    match open(session, undecided, &pinned).await {
-        Ok((recorder, dialed)) => {
-            if session.wire.write_all(respond::ESTABLISHED).await.is_err() {
-                recorder.finish(Outcome::ClientError);
-                return Next::End;
-            }
-            join(recorder, dialed, pinned, None)
-        }
+    let (recorder, origin) = match open(session, undecided, &pinned).await {
+        Ok(opened) => opened,
         Err(refusal) => {
-            session
+            return session
                 .answer(&refusal, Some(&destination), Then::Close)
-                .await
+                .await;
         }
+    };
+    if session.wire.write_all(respond::ESTABLISHED).await.is_err() {
+        recorder.finish(Outcome::ClientError);
+        return Next::End;
     }
-}
-
-/// As [`unlooked`], but what is inside is served request by request.
-async fn inside(session: &mut Session, undecided: Undecided, pinned: PinnedPermit) -> Next {
-    let destination = pinned.permit().request().destination.clone();
-    match open(session, undecided, &pinned).await {
-        Ok((recorder, dialed)) => {
-            if session.wire.write_all(respond::ESTABLISHED).await.is_err() {
-                recorder.finish(Outcome::ClientError);
-                return Next::End;
-            }
-            session.upstream = Some(Upstream::new(dialed, pinned));
-            Next::Inside(destination, Box::new(recorder))
-        }
-        Err(refusal) => {
-            session
-                .answer(&refusal, Some(&destination), Then::Close)
-                .await
-        }
+    if pinned.permit().carries() == Carries::Raw {
+        return join(recorder, origin, pinned, None);
     }
+    // Plain HTTP inside is served request by request.
+    session.upstream = Some(Upstream::new(origin, pinned));
+    Next::Inside(destination, Box::new(recorder))
 }
 
 /// What must carry TLS is looked into before anything is dialled.
