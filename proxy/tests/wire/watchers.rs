@@ -13,11 +13,33 @@ use crate::support::client::Client;
 use crate::support::dns::Dns;
 use crate::support::proxy::{Proxy, Start};
 
-/// A place for a socket whose path is longer than a socket's may be.
-fn deep(keep: &tempfile::TempDir) -> PathBuf {
+/// The socket that a proxy is watched by.
+struct Socket {
+    path: PathBuf,
+    _keep: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Socket {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A proxy that can be watched, by a socket whose path is longer than a socket's may be.
+fn watched() -> (Proxy, Socket) {
+    let keep = tempfile::tempdir().unwrap();
     let directory = keep.path().join("d".repeat(120));
     std::fs::create_dir(&directory).unwrap();
-    directory.join("admin.sock")
+    let path = directory.join("admin.sock");
+    let proxy = Proxy::start_with(&Start {
+        policy: "",
+        dns: &Dns::start(),
+        arguments: &["--admin", &path.display().to_string()],
+        through: &[],
+    });
+    (proxy, Socket { path, _keep: keep })
 }
 
 fn asked(socket: &Path, path: &str) -> String {
@@ -68,17 +90,8 @@ fn refused(proxy: &Proxy) -> u16 {
 
 #[test]
 fn status_says_how_the_record_the_policy_and_the_requests_stand() {
-    let (dns, keep) = (Dns::start(), tempfile::tempdir().unwrap());
-    let socket = deep(&keep);
-    let admin = socket.display().to_string();
-    let start = Start {
-        policy: "",
-        dns: &dns,
-        arguments: &["--admin", &admin],
-        through: &[],
-    };
-    let proxy = Proxy::start_with(&start);
-    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    let (proxy, socket) = watched();
+    let mode = std::fs::metadata(&*socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(refused(&proxy), 403);
     let now = status(&socket);
@@ -103,16 +116,7 @@ fn status_says_how_the_record_the_policy_and_the_requests_stand() {
 
 #[test]
 fn status_says_that_a_full_disk_refuses_requests_until_there_is_room() {
-    let (dns, keep) = (Dns::start(), tempfile::tempdir().unwrap());
-    let socket = deep(&keep);
-    let admin = socket.display().to_string();
-    let start = Start {
-        policy: "",
-        dns: &dns,
-        arguments: &["--admin", &admin],
-        through: &[],
-    };
-    let proxy = Proxy::start_with(&start);
+    let (proxy, socket) = watched();
     let length = std::fs::metadata(proxy.record_file()).unwrap().len();
     limit_files(&proxy, &(length + 100).to_string());
     assert_eq!((refused(&proxy), refused(&proxy)), (503, 503));
@@ -128,16 +132,7 @@ fn status_says_that_a_full_disk_refuses_requests_until_there_is_room() {
 
 #[test]
 fn status_says_what_is_wrong_with_a_changed_policy_until_it_is_mended() {
-    let (dns, keep) = (Dns::start(), tempfile::tempdir().unwrap());
-    let socket = deep(&keep);
-    let admin = socket.display().to_string();
-    let start = Start {
-        policy: "",
-        dns: &dns,
-        arguments: &["--admin", &admin],
-        through: &[],
-    };
-    let proxy = Proxy::start_with(&start);
+    let (proxy, socket) = watched();
     proxy.write_policy("http-domain-whitelist: ['*']\n");
     let broken = until(&socket, |status| status["policy"]["ok"] == false);
     let error = broken["policy"]["error"].as_str().unwrap();
