@@ -6,6 +6,7 @@
 //! Not responsible for entering the namespace, or for what the findings prove (`orchestrator/src/probe.rs`).
 //! Clauses: U1.
 mod attempts;
+pub mod words;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

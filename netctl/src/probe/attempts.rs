@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Outcome, Probe, Targets};
+use super::{Outcome, Probe, Targets, words};
 
 /// Makes one attempt.
 pub(super) fn outcome(probe: Probe, targets: &Targets, limit: Duration) -> Outcome {
@@ -79,45 +79,24 @@ fn datagram(to: SocketAddr, limit: Duration) -> io::Result<Outcome> {
 
 fn query(to: SocketAddr, (name, kind): &(String, u16), limit: Duration) -> io::Result<Outcome> {
     let mut socket = socket(to, Type::DGRAM, Protocol::UDP, limit)?;
-    let message = question(name, *kind);
+    let message = words::question(QUERY_ID, name, *kind);
     if let Err(error) = socket
         .connect(&to.into())
         .and_then(|()| socket.send(&message))
     {
-        if without_ipv6(&error) {
+        if words::without_ipv6(&error) {
             return Err(error);
         }
         return Ok(Outcome::Untried(format!("no resolver answers: {error}")));
     }
-    answer(&mut socket, |bytes| {
-        match (bytes.get(..2), bytes.get(2..4)) {
-            // RFC 1035 section 4.1.1: the id; QR is the first bit; RCODE the last four, 5 is Refused.
-            (Some(id), Some([flags, code])) if id == QUERY_ID && flags & 0x80 != 0 => {
-                match code & 0xf {
-                    5 => Outcome::Refused("REFUSED".to_owned()),
-                    code => Outcome::Passed(format!("answered with code {code}")),
-                }
-            }
-            _ => Outcome::Passed("answered something else".to_owned()),
-        }
+    answer(&mut socket, |bytes| match words::code(QUERY_ID, bytes) {
+        Some(words::REFUSED) => Outcome::Refused("REFUSED".to_owned()),
+        Some(code) => Outcome::Passed(format!("answered with code {code}")),
+        None => Outcome::Passed("answered something else".to_owned()),
     })
 }
 
 const QUERY_ID: [u8; 2] = *b"oc";
-
-/// A query of one question, RFC 1035 section 4.1; the name is plain ASCII of ours.
-fn question(name: &str, kind: u16) -> Vec<u8> {
-    let mut message = Vec::from(QUERY_ID);
-    message.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // RD; one question
-    for label in name.split('.') {
-        message.push(u8::try_from(label.len()).unwrap_or(0));
-        message.extend_from_slice(label.as_bytes());
-    }
-    message.push(0);
-    message.extend_from_slice(&kind.to_be_bytes());
-    message.extend_from_slice(&1u16.to_be_bytes()); // class IN
-    message
-}
 
 fn proxied(to: SocketAddr, authority: &str, limit: Duration) -> io::Result<Outcome> {
     let mut socket = socket(to, Type::STREAM, Protocol::TCP, limit)?;
@@ -167,40 +146,23 @@ fn answer(socket: &mut Socket, of_bytes: impl FnOnce(&[u8]) -> Outcome) -> io::R
     }
 }
 
-/// An error that says no is a refusal; others (no descriptors left, waiting in vain) say nothing about the fence.
+/// An error that says no is a refusal.
 fn refused(error: io::Error) -> io::Result<Outcome> {
-    let no = [
-        libc::EACCES,
-        libc::ECONNABORTED,
-        libc::ECONNREFUSED,
-        libc::ECONNRESET,
-        libc::EHOSTUNREACH,
-        libc::ENETUNREACH,
-        libc::EPERM,
-        libc::EPIPE,
-    ];
-    match error.raw_os_error() {
-        Some(code) if no.contains(&code) => Ok(Outcome::Refused(error.to_string())),
-        _ => Err(error),
+    if words::says_no(&error) {
+        Ok(Outcome::Refused(error.to_string()))
+    } else {
+        Err(error)
     }
 }
 
 fn failed(error: &io::Error) -> Outcome {
     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
         Outcome::Hung
-    } else if without_ipv6(error) {
+    } else if words::without_ipv6(error) {
         Outcome::NoIpv6
     } else {
         Outcome::Untried(error.to_string())
     }
-}
-
-/// The kernel has none, or the namespace's is switched off (`disable_ipv6`), and so has no address to send from.
-fn without_ipv6(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
 }
 
 fn socket(to: SocketAddr, kind: Type, protocol: Protocol, limit: Duration) -> io::Result<Socket> {

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use netctl::probe::words::{REFUSED, code, question, says_no, without_ipv6};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::catalogue::{Attempt, NOBODY};
@@ -17,29 +18,31 @@ const PROXY: &str = "127.0.0.1:3128";
 
 /// Makes one attempt.
 pub(super) fn outcome(attempt: &Attempt) -> Outcome {
-    let outcome = match *attempt {
-        Attempt::Datagram(to) => datagram(to),
-        Attempt::Echo(to) => echo(to),
-        Attempt::Malformed(bytes) => malformed(bytes),
-        Attempt::Own(at) => own(at),
-        Attempt::Query(to, name, kind) => query(to, &question(name, kind)),
-        Attempt::QueryTcp(to, name, kind) => query_over_tcp(to, &question(name, kind)),
-        Attempt::Refused(request) => refused(&request.replace("{}", NOBODY)),
-        Attempt::Stream(to, bytes) => stream(to, bytes.as_bytes(), Alert::Theirs),
-        Attempt::StreamTls(to, name) => stream(to, &hello(name), Alert::Ours),
-    };
-    outcome.unwrap_or_else(|error| {
-        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-            Outcome::Hole(format!("it was not refused within {LIMIT:?}"))
-        } else if matches!(
-            error.raw_os_error(),
-            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-        ) {
-            Outcome::Absent("there is no IPv6 here".to_owned())
-        } else {
-            Outcome::Hole(format!("it could not be tried: {error}"))
+    let (to, outcome) = match *attempt {
+        Attempt::Datagram(to) => (to, datagram(to)),
+        Attempt::Echo(to) => (to, echo(to)),
+        Attempt::Malformed(bytes) => (PROXY, malformed(bytes)),
+        Attempt::Own(at) => (at, own(at)),
+        Attempt::Query(to, name, kind) => (to, query(to, &question(QUERY_ID, name, kind))),
+        Attempt::QueryTcp(to, name, kind) => {
+            (to, query_over_tcp(to, &question(QUERY_ID, name, kind)))
         }
-    })
+        Attempt::Refused(request) => (PROXY, refused(&request.replace("{}", NOBODY))),
+        Attempt::Stream(to, bytes) => (to, stream(to, bytes.as_bytes(), Alert::Theirs)),
+        Attempt::StreamTls(to, name) => (to, stream(to, &hello(name), Alert::Ours)),
+    };
+    outcome.unwrap_or_else(|error| failed(&error, to))
+}
+
+/// An attempt at `to` that came to no answer. IPv4 is never missing: what fails over it was not tried.
+fn failed(error: &io::Error, to: &str) -> Outcome {
+    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+        Outcome::Hole(format!("it was not refused within {LIMIT:?}"))
+    } else if to.starts_with('[') && without_ipv6(error) {
+        Outcome::Absent("there is no IPv6 here".to_owned())
+    } else {
+        Outcome::Hole(format!("it could not be tried: {error}"))
+    }
 }
 
 /// Every stream is captured: that it cannot be connected is no refusal of ours, for it may be somebody else's.
@@ -155,7 +158,7 @@ fn asked(request: &str) -> io::Result<Vec<u8>> {
 fn query(to: &str, message: &[u8]) -> io::Result<Outcome> {
     let mut socket = connected(to, Type::DGRAM)?;
     socket.send(message)?;
-    Ok(code(&read_once(&mut socket)?))
+    Ok(rcode(&read_once(&mut socket)?))
 }
 
 fn query_over_tcp(to: &str, message: &[u8]) -> io::Result<Outcome> {
@@ -163,37 +166,18 @@ fn query_over_tcp(to: &str, message: &[u8]) -> io::Result<Outcome> {
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
     socket.write_all(&[&length.to_be_bytes(), message].concat())?;
     let answer = read_once(&mut socket)?;
-    Ok(code(answer.get(2..).unwrap_or_default()))
+    Ok(rcode(answer.get(2..).unwrap_or_default()))
 }
 
-/// RFC 1035 section 4.1.1: QR is the first bit of the third byte, RCODE the last four of the fourth; 5 is Refused.
-fn code(answer: &[u8]) -> Outcome {
-    match (answer.get(..2), answer.get(2..4)) {
-        (Some(id), Some([flags, code])) if id == QUERY_ID && flags & 0x80 != 0 => {
-            match code & 0xf {
-                5 => Outcome::Held("REFUSED".to_owned()),
-                code => Outcome::Hole(format!("it was answered with code {code}")),
-            }
-        }
-        _ => Outcome::Hole(format!("it was answered: {}", shown(answer))),
+fn rcode(answer: &[u8]) -> Outcome {
+    match code(QUERY_ID, answer) {
+        Some(REFUSED) => Outcome::Held("REFUSED".to_owned()),
+        Some(code) => Outcome::Hole(format!("it was answered with code {code}")),
+        None => Outcome::Hole(format!("it was answered: {}", shown(answer))),
     }
 }
 
 const QUERY_ID: [u8; 2] = *b"ov";
-
-/// A query of one question, RFC 1035 section 4.1; the name is plain ASCII of ours.
-fn question(name: &str, kind: u16) -> Vec<u8> {
-    let mut message = Vec::from(QUERY_ID);
-    message.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // RD; one question
-    for label in name.split('.') {
-        message.push(u8::try_from(label.len()).unwrap_or(0));
-        message.extend_from_slice(label.as_bytes());
-    }
-    message.push(0);
-    message.extend_from_slice(&kind.to_be_bytes());
-    message.extend_from_slice(&1u16.to_be_bytes()); // class IN
-    message
-}
 
 /// A service on the loopback answers its own process: the agent's programs need that.
 fn own(at: &str) -> io::Result<Outcome> {
@@ -249,21 +233,12 @@ fn read(socket: &mut Socket) -> io::Result<Vec<u8>> {
     }
 }
 
-/// An error that says no is a refusal; others say nothing about the fence.
+/// An error that says no is a refusal.
 fn refused_at_once(error: io::Error) -> io::Result<Outcome> {
-    let no = [
-        libc::EACCES,
-        libc::ECONNABORTED,
-        libc::ECONNREFUSED,
-        libc::ECONNRESET,
-        libc::EHOSTUNREACH,
-        libc::ENETUNREACH,
-        libc::EPERM,
-        libc::EPIPE,
-    ];
-    match error.raw_os_error() {
-        Some(code) if no.contains(&code) => Ok(Outcome::Held(error.to_string())),
-        _ => Err(error),
+    if says_no(&error) {
+        Ok(Outcome::Held(error.to_string()))
+    } else {
+        Err(error)
     }
 }
 
@@ -312,4 +287,20 @@ fn hello(name: &str) -> Vec<u8> {
     let length = length.get(1..).unwrap_or_default();
     let handshake = [&[1], length, &body].concat();
     [vec![22, 3, 1], sized(handshake)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_attempt_over_ipv6_can_fail_for_want_of_it() {
+        for errno in [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL] {
+            let error = io::Error::from_raw_os_error(errno);
+            let absent = Outcome::Absent("there is no IPv6 here".to_owned());
+            assert_eq!(failed(&error, "[2001:db8::10]:22"), absent);
+            let untried = Outcome::Hole(format!("it could not be tried: {error}"));
+            assert_eq!(failed(&error, "192.0.2.10:22"), untried);
+        }
+    }
 }
