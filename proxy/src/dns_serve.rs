@@ -1,8 +1,10 @@
 //! Serves the DNS stub over UDP and TCP, on sockets inside the agent's namespace.
 //!
-//! One datagram is answered before the next is read: an answer costs microseconds and waits for nobody, and what a
-//! flood loses is its own. Of TCP connections the oldest goes when there are too many, so that those who stall cannot
-//! keep others out.
+//! The kernel's queue of datagrams is emptied before any of them is answered, and the askers take turns
+//! (`dns_askers`), so that what a flood loses is its own. Of TCP connections the oldest goes when there are too many, so
+//! that those who stall cannot keep others out; each is read once before the next is accepted.
+//!
+//! All of it runs on a thread of its own: what a flood of questions costs is not taken from those who are relayed.
 //!
 //! Not here: what the answer is (`dns_stub`).
 //!
@@ -18,34 +20,55 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::dns_askers::Askers;
 use crate::dns_stub::Stub;
+use crate::listener::accept;
 
-/// The longest question that is read over UDP; one with a full name and every EDNS option of common clients is under 600
-/// bytes, a longer one is cut and malformed.
-const UDP_BYTES: usize = 4096;
+/// The longest question that is read over UDP: as much as we announce to read (`dns_stub`). A longer one is cut and malformed.
+const UDP_BYTES: usize = 1232;
+/// Datagrams taken from the kernel before some are answered: more than its default queue holds
+/// (`net.core.rmem_default` / the 768 bytes that it counts for a small one, Linux 6.18: 277).
+const READS: usize = 512;
+/// Datagrams answered before the kernel's queue is emptied again: each costs about five reads.
+const ANSWERS: usize = 16;
+/// What the kernel is asked to keep of datagrams that nobody has read; it gives what `net.core.rmem_max` allows.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
 /// From a TCP connection's start, or a message's end, to the end of the next message, and of writing its answer.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5); // resolv.conf(5): what a client itself waits by default
 /// TCP connections served at once; the next one takes the place of the oldest.
 const CONNECTIONS: usize = 64;
 /// Questions on one TCP connection.
 const QUESTIONS: usize = 1000;
-/// After an error of accept(2) or recvfrom(2): descriptors or memory may come back.
+/// After an error of recvfrom(2): memory may come back.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers datagrams until `shutdown`.
 pub async fn udp(socket: UdpSocket, stub: Arc<Stub>, shutdown: impl Future<Output = ()>) {
+    // With less room than asked for it is served all the same.
+    socket2::SockRef::from(&socket)
+        .set_recv_buffer_size(KEPT_BYTES)
+        .ok();
     let serve = async {
         let mut buffer = vec![0; UDP_BYTES];
+        let mut askers = Askers::default();
         loop {
-            let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            if askers.is_empty() && socket.readable().await.is_err() {
                 tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            let message = buffer.get(..length).unwrap_or_default();
-            if let Some(answer) = stub.answer(message, Instant::now()) {
-                // An asker whose queue is full, or who is gone, asks again.
-                drop(socket.try_send_to(&answer, from));
             }
+            if read(&socket, &mut buffer, &mut askers).is_err() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            for _ in 0..ANSWERS {
+                let Some((from, message)) = askers.pop() else {
+                    break;
+                };
+                if let Some(answer) = stub.answer(&message, Instant::now()) {
+                    // An asker whose queue is full, or who is gone, asks again.
+                    drop(socket.try_send_to(&answer, from));
+                }
+            }
+            // The other socket, and those who ask over TCP, have their turn.
+            tokio::task::yield_now().await;
         }
     };
     tokio::select! {
@@ -54,16 +77,29 @@ pub async fn udp(socket: UdpSocket, stub: Arc<Stub>, shutdown: impl Future<Outpu
     }
 }
 
+/// Has what the kernel's queue holds wait with its askers.
+fn read(socket: &UdpSocket, buffer: &mut [u8], askers: &mut Askers) -> io::Result<()> {
+    for _ in 0..READS {
+        match socket.try_recv_from(buffer) {
+            Ok((length, from)) => askers.push(from, buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Serves TCP connections until `shutdown`.
 pub async fn tcp(listener: TcpListener, stub: Arc<Stub>, shutdown: impl Future<Output = ()>) {
     let mut connections = Connections::default();
     let serve = async {
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => connections.admit(stream, &stub),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
-                },
+                (stream, _) = accept(&listener) => {
+                    connections.admit(stream, &stub);
+                    // What it asked already is answered before others may take its place.
+                    tokio::task::yield_now().await;
+                }
                 Some(_) = connections.tasks.join_next() => {}
             }
         }

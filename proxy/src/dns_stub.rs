@@ -164,6 +164,7 @@ impl Stub {
         if let Some(edns) = &edns {
             response.set_edns(our_edns());
             if edns.version() != 0 {
+                self.count(shown(query.name()), kind(&query), Some(Reason::Dns));
                 response.metadata.response_code = ResponseCode::BADVERS;
                 response.add_query(query);
                 return response;

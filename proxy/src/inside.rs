@@ -46,28 +46,7 @@ pub(crate) fn serve(
     let judge = Arc::clone(app);
     let judge: Judge = Box::new(move |name| judge.live.policy().allows_name(name));
     let stub = Stub::new(judge, synthetic, own_names);
-    for socket in passed.dns_udp {
-        socket.set_nonblocking(true)?;
-        let (socket, stub, app) = (
-            UdpSocket::from_std(socket)?,
-            Arc::clone(&stub),
-            Arc::clone(app),
-        );
-        drop(tokio::spawn(async move {
-            dns_serve::udp(socket, stub, ending(&app)).await;
-        }));
-    }
-    for listener in passed.dns_tcp {
-        listener.set_nonblocking(true)?;
-        let (listener, stub, app) = (
-            TcpListener::from_std(listener)?,
-            Arc::clone(&stub),
-            Arc::clone(app),
-        );
-        drop(tokio::spawn(async move {
-            dns_serve::tcp(listener, stub, ending(&app)).await;
-        }));
-    }
+    answer((passed.dns_udp, passed.dns_tcp), &stub, app)?;
     let mut reports = JoinSet::new();
     reports.spawn(queries(Arc::clone(app), stub));
     match passed.nflog {
@@ -78,6 +57,46 @@ pub(crate) fn serve(
         ),
     }
     Ok(reports)
+}
+
+/// Serves the stub on a thread of its own, which ends when the proxy does.
+fn answer(
+    (datagrams, listeners): (Vec<std::net::UdpSocket>, Vec<std::net::TcpListener>),
+    stub: &Arc<Stub>,
+    app: &Arc<App>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut tasks = JoinSet::new();
+    let within = runtime.enter();
+    for socket in datagrams {
+        socket.set_nonblocking(true)?;
+        let (socket, stub, app) = (
+            UdpSocket::from_std(socket)?,
+            Arc::clone(stub),
+            Arc::clone(app),
+        );
+        tasks.spawn(async move { dns_serve::udp(socket, stub, ending(&app)).await });
+    }
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        let (listener, stub, app) = (
+            TcpListener::from_std(listener)?,
+            Arc::clone(stub),
+            Arc::clone(app),
+        );
+        tasks.spawn(async move { dns_serve::tcp(listener, stub, ending(&app)).await });
+    }
+    drop(within);
+    if tasks.is_empty() {
+        return Ok(()); // there is no sandbox
+    }
+    let served = move || drop(runtime.block_on(tasks.join_all()));
+    std::thread::Builder::new()
+        .name("dns".to_owned())
+        .spawn(served)
+        .map(drop)
 }
 
 /// Until what is open is cut: while it drains, it may still ask for names.

@@ -18,6 +18,7 @@ mod connect;
 mod container;
 mod dial;
 pub mod dial_in;
+mod dns_askers;
 pub mod dns_serve;
 pub mod dns_stub;
 mod entry;

@@ -88,6 +88,106 @@ async fn after_a_flood_of_malformed_datagrams_the_next_question_is_answered() {
     assert_eq!(answer.answers.len(), 1);
 }
 
+/// Sends questions as fast as it can from `sockets` sockets, until it is dropped.
+struct Flood {
+    over: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Flood {
+    fn start(server: SocketAddr, sockets: usize) -> Self {
+        let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ended = Arc::clone(&over);
+        let flood = question("secret.evil.test.", RecordType::A);
+        let thread = std::thread::spawn(move || {
+            let open = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let sockets: Vec<_> = (0..sockets).map(|_| open()).collect();
+            let mut sent = 0;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                for socket in &sockets {
+                    sent += u64::from(socket.send_to(&flood, server).is_ok());
+                }
+            }
+            sent
+        });
+        Self {
+            over,
+            thread: Some(thread),
+        }
+    }
+
+    /// How much was sent.
+    fn end(mut self) -> u64 {
+        self.over.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+/// How many of `questions` are answered to a resolver that asks twice and waits for 5 s each time, resolv.conf(5).
+async fn answered(server: SocketAddr, questions: usize) -> usize {
+    let mut answered = 0;
+    for number in 0..questions {
+        let name = format!("n{number}.w.test.");
+        for _ in 0..2 {
+            let asked = question(&name, RecordType::A);
+            let asking = ask_udp(server, &asked);
+            if tokio::time::timeout(Duration::from_secs(5), asking)
+                .await
+                .is_ok()
+            {
+                answered += 1;
+                break;
+            }
+        }
+    }
+    answered
+}
+
+/// The stub on a thread of its own, as it runs.
+fn serve_apart() -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let served = serve().await;
+            tell.send(served.udp).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    told.recv().unwrap()
+}
+
+#[tokio::test]
+async fn d13_a_flood_from_one_port_or_from_many_costs_the_other_askers_no_answer() {
+    for sockets in [1, 400] {
+        let server = serve_apart();
+        let flood = Flood::start(server, sockets);
+        let answered = answered(server, 100).await;
+        let sent = flood.end();
+        assert_eq!(answered, 100, "{sockets} sockets sent {sent}");
+    }
+}
+
+#[tokio::test]
+async fn more_connections_at_once_than_are_served_are_all_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = framed(&question("ok.test.", RecordType::A));
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS + 50 {
+        let mut client = connect(address).await;
+        client.write_all(&asked).await.unwrap();
+        clients.push(client);
+    }
+    let serving = tokio::spawn(tcp(listener, stub(), std::future::pending()));
+    for client in &mut clients {
+        assert_eq!(read_tcp(client).await.answers.len(), 1);
+    }
+    serving.abort();
+}
+
 #[tokio::test]
 async fn several_questions_on_one_connection_are_answered_even_when_sent_at_once() {
     let served = serve().await;

@@ -268,10 +268,16 @@ fn a_later_version_of_edns_is_told_that_it_is_too_late() {
     let mut edns = Edns::new();
     edns.set_version(1);
     asked.set_edns(edns);
-    let answer = ask(&stub(), &asked.to_vec().unwrap());
+    let stub = stub();
+    let answer = ask(&stub, &asked.to_vec().unwrap());
     // 16 is BADVERS here, and BADSIG in TSIG. RFC 6895 section 2.3.
     let code = u16::from(answer.metadata.response_code);
     assert_eq!((code, answer.answers.len()), (16, 0));
+    assert_eq!(
+        told(&stub),
+        [dns("ok.test", "A", Some(Reason::Dns), 1)],
+        "it is refused on record"
+    );
 }
 
 #[test]
