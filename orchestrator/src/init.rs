@@ -102,7 +102,7 @@ pub(crate) fn run(
 
 /// The fifth step, where there is an engine that needs an image.
 fn build_image(world: &World, console: &mut Console<'_>) -> Result<Answer, Failure> {
-    match Client::find(None, world.variable("PATH").as_deref()) {
+    match Client::find(None, &world.cwd, world) {
         Ok(client) => {
             let engine = client.kind.name();
             let question = format!(

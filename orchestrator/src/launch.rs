@@ -13,16 +13,17 @@ mod native;
 mod order;
 mod settled;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use policies::{Config, Mode, Policy};
+use policies::{Config, Mode, Policy, Surroundings};
 
 use crate::bringup::{BringUpError, Cause, Running as Runs, Sandbox};
 use crate::checkpoint::Watcher;
 use crate::cli;
 use crate::console::{Console, Style, escaped};
-use crate::engine::container::client::Kind;
+use crate::engine::client::Kind;
 use crate::engine::container::{self as containers, Container};
 use crate::engine::native::{Native, Setup};
 use crate::engine::{Engine, EngineError};
@@ -32,7 +33,9 @@ use crate::probe::Targets;
 use crate::project::Project;
 use crate::world::World;
 pub(crate) use ended::Ended;
+pub(crate) use marks::Marked;
 pub(crate) use order::{Access, Order, Publish, Show, Stream, Streams};
+use settled::Settled;
 pub(crate) use settled::sweep;
 
 /// In a run's directory: what a person should know, one a line, while it goes on.
@@ -65,6 +68,36 @@ pub(crate) struct Facts {
     targets: Targets,
     /// What it may reach.
     pub(crate) policy: Policy,
+}
+
+impl Facts {
+    fn of(
+        engine: &'static str,
+        mode: Mode,
+        project: PathBuf,
+        marked: &Marked,
+        settled: &Settled,
+    ) -> Self {
+        Self {
+            run: marked.run.id().as_str().to_owned(),
+            record: marked.run.record().to_owned(),
+            directory: marked.run.directory().to_owned(),
+            engine,
+            mode,
+            project,
+            targets: settled.targets.clone(),
+            policy: settled.policy.clone(),
+        }
+    }
+}
+
+/// What an engine takes for the host: where its loopback services are. The proxy of a container has the engine's own address
+/// for it.
+fn surroundings() -> Surroundings {
+    Surroundings {
+        host_addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        own_addresses: Vec::new(),
+    }
 }
 
 /// A start, made ready for the engine that was chosen.

@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use crate::exit::Exit;
 use crate::probe::{Finding, Proven};
 
+mod attend;
 pub(crate) mod client;
 pub(crate) mod container;
 pub(crate) mod cover;
+mod members;
 #[cfg(target_os = "linux")]
 pub mod native;
 mod part;
@@ -128,6 +130,16 @@ impl EngineError {
     /// The machine lacks something.
     pub fn missing(message: impl fmt::Display) -> Self {
         Self::new(Exit::Missing, message)
+    }
+
+    /// A step was asked of parts that are not there.
+    pub(crate) fn not_started() -> Self {
+        Self::fence("nothing was started")
+    }
+
+    /// A step was asked of a run that was ended.
+    pub(crate) fn over() -> Self {
+        Self::fence("the run is over")
     }
 
     /// Somebody wanted us to end before there was an agent.

@@ -2,7 +2,7 @@
 //! Clauses: U2, U3, B6 (an empty environment; what it prints goes to a file of the run).
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -31,6 +31,8 @@ pub(in crate::engine) struct Part {
     child: Option<Child>,
     says: Lines,
     log: Option<PathBuf>,
+    /// Its stdin, where closing that is what ends it.
+    leash: Option<ChildStdin>,
 }
 
 /// How to start one.
@@ -96,15 +98,16 @@ impl Start<'_> {
         self.part(child, Some(File::from(report)), None)
     }
 
-    /// Starts an engine's client that stays attached to a container of the fence. Its environment is ours: what it is to
-    /// speak to stands there. Gives its stdin, too.
+    /// Starts an engine's client that stays attached to a container of the fence, and tells it a line. Its environment is
+    /// ours: what it is to speak to stands there.
     ///
     /// # Errors
     /// It cannot be started.
     pub(in crate::engine) fn of_client(
         &self,
         log: PathBuf,
-    ) -> Result<(Part, ChildStdin), EngineError> {
+        line: &str,
+    ) -> Result<Part, EngineError> {
         let messages = log_file(&log).map_err(|error| self.failed(error))?;
         let mut client = self.client();
         // A group of its own: a ^C is for the agent.
@@ -116,9 +119,14 @@ impl Start<'_> {
         let mut child = client.spawn().map_err(|error| self.failed(error))?;
         let says = child.stdout.take();
         let says = says.map(|pipe| File::from(OwnedFd::from(pipe)));
-        let stdin = child.stdin.take();
-        let stdin = stdin.ok_or_else(|| self.failed(io::ErrorKind::BrokenPipe.into()))?;
-        Ok((self.part(child, says, Some(log))?, stdin))
+        let mut leash = child.stdin.take();
+        if let Some(stdin) = &mut leash {
+            // It fails where the client is gone, which its silence tells.
+            writeln!(stdin, "{line}").ok();
+        }
+        let mut part = self.part(child, says, Some(log))?;
+        part.leash = leash;
+        Ok(part)
     }
 
     /// Starts the engine's client that the agent's streams go through.
@@ -174,6 +182,7 @@ impl Start<'_> {
             child: Some(child),
             says,
             log,
+            leash: None,
         })
     }
 
@@ -328,8 +337,9 @@ impl Part {
         }
     }
 
-    /// Waits for one that ends by itself, and kills it where it does not.
-    pub(in crate::engine) fn ended_within(&mut self, limit: Duration) -> Result<(), EngineError> {
+    /// Lets go of one that ends by itself then, and kills it where it does not.
+    pub(in crate::engine) fn release(&mut self, limit: Duration) -> Result<(), EngineError> {
+        drop(self.leash.take());
         let deadline = Instant::now() + limit;
         while self.child.is_some() && self.change(WaitPidFlag::empty()).is_none() {
             if Instant::now() >= deadline {

@@ -58,7 +58,7 @@ pub(crate) fn run(
         ContainerEngine::Docker => Kind::Docker,
         ContainerEngine::Podman => Kind::Podman,
     });
-    let client = Client::find(wanted, world.variable("PATH").as_deref())?;
+    let client = Client::find(wanted, project.root(), world)?;
     let version = client.version()?;
     let agent = agent_inputs(args, &project, &config, world, console)?;
     let sidecar = Inputs::sidecar(&libraries::programs(world)?).map_err(|error| {
@@ -199,8 +199,8 @@ impl Building<'_> {
         console: &mut Console<'_>,
     ) -> Result<Image, Failure> {
         let hash = inputs.hash();
-        let there = self.client.label(name, INPUTS_LABEL)?;
-        let current = there.as_deref() == Some(&hash) && !self.args.no_cache;
+        let there = self.client.image(name, INPUTS_LABEL);
+        let current = there.is_some_and(|(_, made_of)| made_of == hash) && !self.args.no_cache;
         if current {
             console.note(format_args!("{name}: nothing changed"));
         } else {

@@ -4,7 +4,6 @@
 //! Clauses: B3, B4.
 
 /// The profile, for `--security-opt seccomp=FILE`.
-#[allow(dead_code, reason = "the engines of containers are being built on it")]
 pub(crate) const PROFILE: &str = include_str!("../../../image/seccomp.json");
 
 #[cfg(test)]

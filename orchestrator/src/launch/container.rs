@@ -3,26 +3,25 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
-use policies::{Config, Mode, Surroundings};
+use policies::{Config, Mode};
 
 use super::listed;
 use super::marks::Marked;
-use super::settled::{Programs, Settled};
-use super::{Access, Facts, Fence, Order, Prepared, Stream, warn};
+use super::settled::Settled;
+use super::{Access, Facts, Fence, Order, Prepared, Stream, surroundings, warn};
 use crate::console::Console;
+use crate::engine::client::{self, Client, Kind};
 use crate::engine::container::arguments::{self, Agent, Frame, Labels, Mount, Names};
-use crate::engine::container::client::{self, Client, Kind};
-use crate::engine::container::{Setup, host, sidecar, sweep};
-use crate::engine::native::tool::Places;
+use crate::engine::container::{Setup, host, sweep};
 use crate::engine::native::view;
-use crate::environment::{self, Inside, Skipped};
+use crate::environment::Inside;
 use crate::exit::{Exit, Failure};
+use crate::image::{seccomp, sidecar};
 use crate::project::{Project, private_dir};
 use crate::world::World;
 
@@ -46,13 +45,15 @@ pub(super) fn prepare(
     let settled = Settled::of(&order, (project, policy), world, console)?;
     engine.sweep(project, console);
     let at = view::place(project.root()).map_err(|error| Failure::of(Exit::Usage, &error))?;
-    let (variables, skipped) = variables(
-        &mut order,
-        &settled,
-        (project, config),
-        (&at, &search),
-        world,
-    )?;
+    let within = Inside {
+        user: view::USER,
+        home: Path::new(view::HOME),
+        project: &at,
+        runtime: Path::new("/run"),
+        search: search.as_ref(),
+    };
+    let (variables, skipped) = settled.variables(&mut order, (project, config), &within, world)?;
+    let variables = Variables::of(variables)?;
     let marked = Marked::begin(project, world)?;
     let frame = engine.frame(&marked, project, world)?;
     let files = Files {
@@ -62,7 +63,8 @@ pub(super) fn prepare(
         marked: &marked,
     };
     let shown = files.shown(config, world, console)?;
-    let environment = files.environment(&variables)?;
+    let environment = files.private("agent.env", &variables.lines)?;
+    let profile = files.private("seccomp.json", seccomp::PROFILE.as_bytes())?;
     let agent = frame.agent(&Agent {
         image: &image,
         command: &command(&order.command, project.root(), &at),
@@ -71,26 +73,23 @@ pub(super) fn prepare(
         environment: &environment,
         from_client: &variables.names_of_client(),
         limits: *config.limits(),
-        seccomp: None,
+        seccomp: &profile,
         health: order.publish.first().map(|port| port.inside.get()),
         reads: !matches!(order.streams.stdin, Stream::Nothing),
-        terminal: terminal(&order) && at_both_ends(),
+        terminal: order.terminal() && at_both_ends(),
     });
-    let facts = facts(kind, mode, at, &marked, &settled);
+    let facts = Facts::of(kind.name(), mode, at, &marked, &settled);
     let setup = Setup {
         proxy: proxy(&frame, &engine, &marked, project, &order),
         client: engine.client,
         frame,
-        spec: spec(&order),
+        spec: order.spec(),
         agent,
         environment,
         of_client: variables.of_client,
-        covers: marked.covers,
-        forbidden: marked.forbidden,
         targets: settled.targets,
-        policy: marked.policy,
-        run: marked.run,
-        terminal: terminal(&order),
+        marked,
+        terminal: order.terminal(),
         streams: order.streams,
     };
     Ok(Prepared {
@@ -98,41 +97,6 @@ pub(super) fn prepare(
         facts,
         skipped,
     })
-}
-
-fn facts(kind: Kind, mode: Mode, at: PathBuf, marked: &Marked, settled: &Settled) -> Facts {
-    Facts {
-        run: marked.run.id().as_str().to_owned(),
-        record: marked.run.record().to_owned(),
-        directory: marked.run.directory().to_owned(),
-        engine: kind.name(),
-        mode,
-        project: at,
-        targets: settled.targets.clone(),
-        policy: settled.policy.clone(),
-    }
-}
-
-/// The agent's variables, and which of the config's have no value. `at` is the project's place, `search` the image's `PATH`.
-fn variables(
-    order: &mut Order,
-    settled: &Settled,
-    (project, config): (&Project, &Config),
-    (at, search): (&Path, &str),
-    world: &World,
-) -> Result<(Variables, Vec<Skipped>), Failure> {
-    let from_hook = settled.hook(project, config)?;
-    let within = Inside {
-        user: view::USER,
-        home: Path::new(view::HOME),
-        project: at,
-        runtime: Path::new("/run"),
-        search: search.as_ref(),
-    };
-    let (mut variables, skipped) = environment::variables(&within, config, &from_hook, world);
-    variables.retain(|(name, _)| order.environment.iter().all(|(ours, _)| ours != name));
-    variables.append(&mut order.environment);
-    Ok((Variables::of(variables)?, skipped))
 }
 
 /// The command line of the proxy's container. It sees the policy's copy and the records, and nothing else of the host.
@@ -157,11 +121,6 @@ fn at_both_ends() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// Whether our terminal is the agent's to have.
-fn terminal(order: &Order) -> bool {
-    !order.unattended && matches!(order.streams.stdin, Stream::Ours)
-}
-
 /// An engine that answers, and what it needs of this machine.
 struct Engine {
     client: Client,
@@ -175,7 +134,7 @@ impl Engine {
         (project, config): (&Project, &Config),
         world: &World,
     ) -> Result<Self, Failure> {
-        let client = Client::find(kind, project.root(), world)?;
+        let client = Client::find(Some(kind), project.root(), world)?;
         let facts = client.facts()?;
         let limits = config.limits();
         if !facts.limits
@@ -227,9 +186,7 @@ impl Engine {
     }
 
     fn frame(&self, marked: &Marked, project: &Project, world: &World) -> Result<Frame, Failure> {
-        let programs = Programs::find(world)?;
-        let pair = [programs.netctl.as_path(), programs.proxy.as_path()];
-        let sidecar = sidecar::ensure(&self.client, pair, marked.run.directory())?;
+        let sidecar = sidecar::ensure(&self.client, world, marked.run.directory())?;
         let run = marked.run.id().as_str();
         let most = |what| getrlimit(what).map_or(1024, |(_, hard)| hard.min(1 << 20));
         Ok(Frame {
@@ -259,24 +216,6 @@ impl Engine {
 
 /// What images without a PATH look through.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What stands for the host in what is judged here; the proxy has the engine's own address for it.
-fn surroundings() -> Surroundings {
-    Surroundings {
-        host_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        own_addresses: Vec::new(),
-    }
-}
-
-/// The ports of docs/architecture.md, on one line. Group 0 of NFLOG is anybody's default.
-fn spec(order: &Order) -> String {
-    let published: Vec<u16> = order.publish.iter().map(|port| port.inside.get()).collect();
-    let spec = serde_json::json!({
-        "topology": "sealed", "v": 1, "explicit": 3128, "capture": 3129, "dns": 53,
-        "nflog_group": 1, "published": published,
-    });
-    spec.to_string()
-}
 
 /// Where something of the project is in the container; the project itself for everything else.
 fn inside(on_host: &Path, root: &Path, at: &Path) -> PathBuf {
@@ -316,11 +255,7 @@ impl Files<'_> {
         console: &mut Console<'_>,
     ) -> Result<Vec<Mount>, Failure> {
         let mut mounts = arguments::project(&self.marked.covers, self.at);
-        let home = world.home.clone().unwrap_or_default();
-        let places = Places {
-            home: home.canonicalize().unwrap_or(home),
-            project: self.project.root().to_owned(),
-        };
+        let places = listed::places(self.project, world);
         let listed = listed::read_only(config, &places, console)?;
         mounts.extend(listed.into_iter().map(|(from, at)| Mount {
             from,
@@ -344,16 +279,14 @@ impl Files<'_> {
         Ok(mounts)
     }
 
-    /// The file with the agent's variables, for its owner only.
-    fn environment(&self, variables: &Variables) -> Result<PathBuf, Failure> {
-        let path = self.marked.run.directory().join("agent.env");
+    /// A file of the run, for its owner only.
+    fn private(&self, name: &str, content: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.marked.run.directory().join(name);
         let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
         let written = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
             .open(&path)
-            .and_then(|mut file| file.write_all(&variables.lines));
+            .and_then(|mut file| file.write_all(content));
         written.map_err(|error| {
             Failure::new(Exit::No, format!("write {}", path.display())).because(error)
         })?;

@@ -8,6 +8,17 @@ use super::warn;
 use crate::console::Console;
 use crate::engine::native::tool::Places;
 use crate::exit::Failure;
+use crate::project::Project;
+use crate::world::World;
+
+/// Where nothing is shown from: the user's home, and the project.
+pub(super) fn places(project: &Project, world: &World) -> Places {
+    let home = world.home.clone().unwrap_or_default();
+    Places {
+        home: home.canonicalize().unwrap_or(home),
+        project: project.root().to_owned(),
+    }
+}
 
 /// What is listed and there: where it really is, and where it is asked for.
 ///

@@ -19,12 +19,15 @@ use crate::world::World;
 
 /// A run that is marked.
 #[derive(Debug)]
-pub(super) struct Marked {
-    pub(super) run: Run,
-    pub(super) covers: Covers,
-    pub(super) policy: PolicyCopy,
+pub(crate) struct Marked {
+    /// Its place on the disk.
+    pub(crate) run: Run,
+    /// What to protect in the project.
+    pub(crate) covers: Covers,
+    /// The policy that the proxy reads.
+    pub(crate) policy: PolicyCopy,
     /// Names, seen from the project, that must not come to be.
-    pub(super) forbidden: Vec<PathBuf>,
+    pub(crate) forbidden: Vec<PathBuf>,
 }
 
 impl Marked {
@@ -76,6 +79,12 @@ impl Marked {
             policy,
             forbidden,
         })
+    }
+
+    /// How long the record is, in bytes.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        let record = self.run.record().metadata();
+        record.map_or(0, |record| record.len())
     }
 
     /// What the proxy of this run is called with. `mode` where it is not the config's.

@@ -1,22 +1,21 @@
 //! The engine `native`'s own half of a start: what the box shows of the host, where the command runs, and with what.
 //! Clauses: B1, B2, B6, U3.
 use std::ffi::{OsStr, OsString};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use policies::{Config, Mode, Surroundings};
+use policies::{Config, Mode};
 
 use super::listed;
 use super::marks::Marked;
 use super::settled::{Programs, Settled};
-use super::{Facts, Fence, Order, Prepared, Stream};
+use super::{Facts, Fence, Order, Prepared, surroundings};
 use crate::console::Console;
 use crate::engine::native::cgroup::{Bounds, Cgroups, Parents};
 use crate::engine::native::tool::{self, Places, Tool, ToolError};
 use crate::engine::native::view::{self, Ids, Shown, View, Wanted};
 use crate::engine::native::{Setup, bwrap};
-use crate::environment::{self, Inside, Skipped};
+use crate::environment::Inside;
 use crate::exit::{Exit, Failure};
 use crate::project::Project;
 use crate::state::Run;
@@ -24,7 +23,7 @@ use crate::world::World;
 
 /// Prepares everything. On an error nothing is left but what the next start sweeps.
 pub(super) fn prepare(
-    order: Order,
+    mut order: Order,
     mode: Mode,
     project: &Project,
     config: &Config,
@@ -39,7 +38,15 @@ pub(super) fn prepare(
     let policy = config.policy(Some(mode), surroundings());
     let settled = Settled::of(&order, (project, policy), world, console)?;
     let place = place(&order, project, config, world, console)?;
-    let (environment, skipped) = variables(&order, project, config, &place, &settled, world)?;
+    let within = Inside {
+        user: view::USER,
+        home: Path::new(view::HOME),
+        project: &place.view.project,
+        runtime: &view::runtime_directory(place.ids),
+        search: &view::search_path(&place.view, project.root(), &place.tool.search),
+    };
+    let (environment, skipped) =
+        settled.variables(&mut order, (project, config), &within, world)?;
     let box_arguments = bwrap::arguments(&bwrap::Box {
         view: &place.view,
         ids: place.ids,
@@ -49,19 +56,13 @@ pub(super) fn prepare(
     let marked = Marked::begin(project, world)?;
     let cgroups = cgroups(parents, project, &marked.run)?;
     let proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
-    let Settled {
-        policy, targets, ..
-    } = settled;
-    let facts = Facts {
-        run: marked.run.id().as_str().to_owned(),
-        record: marked.run.record().to_owned(),
-        directory: marked.run.directory().to_owned(),
-        engine: "native",
+    let facts = Facts::of(
+        "native",
         mode,
-        project: place.view.project.clone(),
-        targets: targets.clone(),
-        policy,
-    };
+        place.view.project.clone(),
+        &marked,
+        &settled,
+    );
     let setup = Setup {
         ourselves: programs.ourselves,
         netctl: programs.netctl,
@@ -70,13 +71,10 @@ pub(super) fn prepare(
         bwrap,
         box_arguments,
         command: command(&order, &place, project, processes),
-        covers: marked.covers,
-        forbidden: marked.forbidden,
-        targets,
-        policy: marked.policy,
-        run: marked.run,
-        published: order.publish.iter().map(|port| port.inside).collect(),
-        terminal: !order.unattended && matches!(order.streams.stdin, Stream::Ours),
+        targets: settled.targets,
+        spec: order.spec(),
+        marked,
+        terminal: order.terminal(),
         streams: order.streams,
         cgroups,
     };
@@ -136,18 +134,6 @@ fn cgroups(
         .map_err(|error| Failure::new(Exit::Fence, "make a cgroup for the box").because(error))
 }
 
-/// What the engine `native` takes for the host: where its loopback services are.
-fn surroundings() -> Surroundings {
-    let host_addresses = vec![
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
-    Surroundings {
-        host_addresses,
-        own_addresses: Vec::new(),
-    }
-}
-
 /// Where the command runs, and what it sees.
 struct Place {
     view: View,
@@ -164,11 +150,7 @@ fn place(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Place, Failure> {
-    let home = world.home.clone().unwrap_or_default();
-    let places = Places {
-        home: home.canonicalize().unwrap_or(home),
-        project: project.root().to_owned(),
-    };
+    let places = listed::places(project, world);
     let cwd = world
         .cwd
         .canonicalize()
@@ -228,30 +210,6 @@ fn looked_through(directory: &Path, shown: &[Shown], places: &Places) -> bool {
     let shows =
         |shown: &Shown| directory.starts_with(&shown.at) || shown.at.parent() == Some(directory);
     directory.is_dir() && (places.always_visible(directory) || shown.iter().any(shows))
-}
-
-type Variables = Vec<(OsString, OsString)>;
-
-fn variables(
-    order: &Order,
-    project: &Project,
-    config: &Config,
-    place: &Place,
-    settled: &Settled,
-    world: &World,
-) -> Result<(Variables, Vec<Skipped>), Failure> {
-    let from_hook = settled.hook(project, config)?;
-    let inside = Inside {
-        user: view::USER,
-        home: Path::new(view::HOME),
-        project: &place.view.project,
-        runtime: &view::runtime_directory(place.ids),
-        search: &view::search_path(&place.view, project.root(), &place.tool.search),
-    };
-    let (mut variables, skipped) = environment::variables(&inside, config, &from_hook, world);
-    variables.retain(|(name, _)| order.environment.iter().all(|(ours, _)| ours != name));
-    variables.extend(order.environment.iter().cloned());
-    Ok((variables, skipped))
 }
 
 /// `box-exec` and the command, as they are called in the box.

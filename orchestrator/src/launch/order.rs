@@ -32,6 +32,22 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// The spec of its namespace, on one line: the sealed topology with the ports of docs/architecture.md. Group 0 of NFLOG
+    /// is anybody's default.
+    pub(super) fn spec(&self) -> String {
+        let published: Vec<u16> = self.publish.iter().map(|port| port.inside.get()).collect();
+        let spec = serde_json::json!({
+            "topology": "sealed", "v": 1, "explicit": 3128, "capture": 3129, "dns": 53,
+            "nflog_group": 1, "published": published,
+        });
+        spec.to_string()
+    }
+
+    /// Whether our terminal is the agent's to have.
+    pub(super) fn terminal(&self) -> bool {
+        !self.unattended && matches!(self.streams.stdin, Stream::Ours)
+    }
+
     /// The plain order: our streams, nothing besides.
     pub(crate) fn of(command: Vec<OsString>) -> Self {
         Self {

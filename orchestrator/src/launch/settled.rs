@@ -10,6 +10,7 @@ use policies::{Config, Destination, DnsName, NameVerdict, Policy, Request, Verdi
 use super::{Order, warn};
 use crate::approval::{self, Snapshot};
 use crate::console::Console;
+use crate::environment::{self, Inside, Skipped};
 use crate::exit::{Exit, Failure};
 use crate::hook;
 use crate::probe::{TYPE_A, TYPE_TXT, Targets};
@@ -90,11 +91,27 @@ impl Settled {
         })
     }
 
-    /// Runs the hook, if there is one, and gives what it set of the names that the config lists.
+    /// The agent's variables, those of the hook and of the order included, and which of the config's have no value. `within`
+    /// is what a box of the engine gives every agent.
     ///
     /// # Errors
-    /// It failed: the start is off.
-    pub(super) fn hook(
+    /// The hook failed: the start is off.
+    pub(super) fn variables(
+        &self,
+        order: &mut Order,
+        (project, config): (&Project, &Config),
+        within: &Inside<'_>,
+        world: &World,
+    ) -> Result<(Variables, Vec<Skipped>), Failure> {
+        let from_hook = self.hook(project, config)?;
+        let (mut variables, skipped) = environment::variables(within, config, &from_hook, world);
+        variables.retain(|(name, _)| order.environment.iter().all(|(ours, _)| ours != name));
+        variables.append(&mut order.environment);
+        Ok((variables, skipped))
+    }
+
+    /// Runs the hook, if there is one, and gives what it set of the names that the config lists.
+    fn hook(
         &self,
         project: &Project,
         config: &Config,
@@ -107,6 +124,9 @@ impl Settled {
         hook::run(project.root(), hook, names, self.terminal)
     }
 }
+
+/// Names and values.
+pub(super) type Variables = Vec<(OsString, OsString)>;
 
 /// A name of nobody (RFC 2606 section 2).
 const PROBE_NAME: &str = "ocs-probe.invalid";

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use policies::{Bytes, Limits};
 
-use super::client::{Facts, Kind};
 use super::host::HostAddress;
+use crate::engine::client::{Facts, Kind};
 use crate::engine::cover::{Covers, How};
 use crate::launch::{Access, Publish};
 
@@ -164,7 +164,8 @@ impl Frame {
         }
         words.pair("--volume", format!("{}:{VOLUME}", self.names.own));
         let uid = self.ids.0.to_string();
-        words.add([&self.sidecar, "/usr/bin/ocs-netctl", "hold", "--attached"]);
+        words.pair("--entrypoint", "/bin/ocs-netctl");
+        words.add([&self.sidecar, "hold", "--attached"]);
         words.add(["--socket", SOCKET, "--peer-uid", &uid]);
         words.0
     }
@@ -193,7 +194,8 @@ impl Frame {
         for Publish { host, .. } in publish {
             words.pair("--publish", format!("127.0.0.1:{host}:{host}"));
         }
-        words.add([&self.sidecar, "/usr/bin/ocs-proxy"]);
+        words.pair("--entrypoint", "/bin/ocs-proxy");
+        words.add([&self.sidecar]);
         words.add(arguments);
         words.add(["--sockets", SOCKET]);
         if !publish.is_empty() {
@@ -226,7 +228,8 @@ impl Frame {
         words.add(["--rm"]);
         words.pair("--user", self.user());
         self.join(&mut words);
-        words.add([&self.sidecar, "/usr/bin/ocs-netctl", "probe"]);
+        words.pair("--entrypoint", "/bin/ocs-netctl");
+        words.add([&self.sidecar, "probe"]);
         words.0
     }
 
@@ -249,11 +252,9 @@ impl Frame {
         if agent.terminal {
             words.add(["-t"]);
         }
-        if let Some(profile) = agent.seccomp {
-            let mut option = OsString::from("seccomp=");
-            option.push(profile);
-            words.pair("--security-opt", option);
-        }
+        let mut profile = OsString::from("seccomp=");
+        profile.push(agent.seccomp);
+        words.pair("--security-opt", profile);
         self.limits(agent.limits, &mut words);
         self.log(&mut words);
         match agent.health {
@@ -348,7 +349,8 @@ pub(crate) struct Agent<'a> {
     /// Variables that no line can hold: they come by the client's own environment.
     pub(crate) from_client: &'a [OsString],
     pub(crate) limits: Limits,
-    pub(crate) seccomp: Option<&'a Path>,
+    /// A profile, as a file.
+    pub(crate) seccomp: &'a Path,
     /// The port that its server listens on, where it is one.
     pub(crate) health: Option<u16>,
     pub(crate) reads: bool,

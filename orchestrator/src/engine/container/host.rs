@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{Client, Kind};
+use crate::engine::client::{Client, Kind};
 use crate::engine::spawn::Call;
 
 /// What `--add-host` is given for the host; `None` where nobody knows.

@@ -4,32 +4,26 @@
 //! Clauses: U1, U2, U3, B1, B3, N11.
 pub(crate) mod arguments;
 mod attend;
-pub(crate) mod client;
 pub(crate) mod host;
-pub(crate) mod sidecar;
 pub(crate) mod sweep;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::process::ChildStdin;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use self::arguments::Frame;
-use self::client::Client;
-use crate::engine::cover::Covers;
-use crate::engine::part::{Part, Start};
+use self::attend::InContainer;
+use crate::engine::attend::until_the_end;
+use crate::engine::client::{Client, Refused};
+use crate::engine::members::{self, Members};
+use crate::engine::part::Start;
 use crate::engine::signals::Signals;
 use crate::engine::spawn::Input;
 use crate::engine::terminal::Terminal;
 use crate::engine::{Ending, Engine, EngineError, ReadBack, Told};
-use crate::launch::Streams;
-use crate::policy_copy::PolicyCopy;
+use crate::launch::{Marked, Streams};
 use crate::probe::{Finding, Proven, Targets};
-use crate::state;
 use crate::teardown::Teardown;
 
 /// Everything that a run of this engine needs to know.
@@ -47,16 +41,10 @@ pub(crate) struct Setup {
     pub(crate) environment: PathBuf,
     /// Variables for the client that makes it.
     pub(crate) of_client: Vec<(OsString, OsString)>,
-    /// What to protect in the project.
-    pub(crate) covers: Covers,
-    /// Names, seen from the project, that must not come to be.
-    pub(crate) forbidden: Vec<PathBuf>,
     /// What must be refused before the agent starts.
     pub(crate) targets: Targets,
-    /// The policy that the proxy reads.
-    pub(crate) policy: PolicyCopy,
-    /// The run's place on the disk.
-    pub(crate) run: state::Run,
+    /// The run, and what of the project it protects.
+    pub(crate) marked: Marked,
     /// Whether our terminal is the agent's to have.
     pub(crate) terminal: bool,
     /// What the agent reads and writes.
@@ -68,23 +56,6 @@ pub(crate) struct Setup {
 pub(crate) struct Container {
     setup: Option<Setup>,
     told: Told,
-}
-
-/// What was begun.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    signals: Option<Signals>,
-    holder: Option<Attached>,
-    proxy: Option<Attached>,
-    agent: Option<Part>,
-    terminal: Option<Terminal>,
-}
-
-/// A client that is attached to a container of the fence, and the end of its stdin, whose closing ends what is in there.
-#[derive(Debug)]
-struct Attached {
-    part: Part,
-    leash: Option<ChildStdin>,
 }
 
 /// How long a container may take to start and to say that it is ready. Measured: 0.5 s; a machine under load needs more.
@@ -102,67 +73,37 @@ impl Container {
     }
 
     fn setup(&mut self) -> Result<&mut Setup, EngineError> {
-        self.setup
-            .as_mut()
-            .ok_or_else(|| EngineError::fence("the run is over"))
+        self.setup.as_mut().ok_or_else(EngineError::over)
     }
 }
 
-/// What netctl and the proxy say first (docs/architecture.md, "How listeners cross"). Their pids are the containers' own.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-enum Said {
-    Failed {
-        error: String,
-        #[serde(default)]
-        differences: Vec<String>,
-    },
-    Ready {
-        #[serde(default)]
-        ipv6: bool,
-    },
-}
-
 impl Engine for Container {
-    type Parts = Parts;
+    type Parts = Members;
 
-    fn begin(&mut self, parts: &mut Parts) -> Result<(), EngineError> {
+    fn begin(&mut self, parts: &mut Members) -> Result<(), EngineError> {
         let setup = self.setup()?;
         let Setup { client, frame, .. } = &*setup;
         let make = |what: &str| {
             let mut words: Vec<OsString> = vec![what.into(), "create".into()];
             words.extend(frame.labels.options());
             words.push(frame.names.own.clone().into());
-            client
-                .call(&words)
-                .map(drop)
-                .map_err(client::Refused::missing)
+            client.call(&words).map(drop).map_err(Refused::missing)
         };
         if frame.needs_network() {
             make("network")?;
         }
         make("volume")?;
-        let logs = setup.run.directory();
+        let logs = setup.marked.run.directory();
         let attached = |name, arguments, log: &str, first: &str| {
             let start = Start {
                 name,
                 program: &client.program,
                 arguments,
             };
-            let (part, mut stdin) = start.of_client(logs.join(log))?;
-            // It fails where the client is gone, which its silence tells.
-            writeln!(stdin, "{first}").ok();
-            Ok::<_, EngineError>(Attached {
-                part,
-                leash: Some(stdin),
-            })
+            start.of_client(logs.join(log), first)
         };
-        parts.holder = Some(attached(
-            "ocs-netctl",
-            frame.holder(),
-            "netctl.log",
-            &setup.spec,
-        )?);
+        let netctl = attached("ocs-netctl", frame.holder(), "netctl.log", &setup.spec)?;
+        parts.netctl = Some(netctl);
         parts.proxy = Some(attached("ocs-proxy", setup.proxy.clone(), "proxy.log", "")?);
         // After the starts: a process inherits what is blocked.
         let signals = Signals::take_over();
@@ -172,16 +113,16 @@ impl Engine for Container {
         Ok(())
     }
 
-    fn seal(&mut self, parts: &mut Parts) -> Result<ReadBack, EngineError> {
-        let ipv6 = ready(&mut parts.holder, parts.signals.as_ref())?;
-        Ok(ReadBack { ipv6 })
+    fn seal(&mut self, parts: &mut Members) -> Result<ReadBack, EngineError> {
+        let ready = members::ready(&mut parts.netctl, parts.signals.as_ref(), READY)?;
+        Ok(ReadBack { ipv6: ready.ipv6 })
     }
 
-    fn serve(&mut self, parts: &mut Parts) -> Result<(), EngineError> {
-        ready(&mut parts.proxy, parts.signals.as_ref()).map(drop)
+    fn serve(&mut self, parts: &mut Members) -> Result<(), EngineError> {
+        members::ready(&mut parts.proxy, parts.signals.as_ref(), READY).map(drop)
     }
 
-    fn probe(&mut self, parts: &mut Parts) -> Result<Vec<Finding>, EngineError> {
+    fn probe(&mut self, parts: &mut Members) -> Result<Vec<Finding>, EngineError> {
         let Setup {
             client,
             frame,
@@ -191,18 +132,17 @@ impl Engine for Container {
         let targets = serde_json::to_vec(targets).map_err(EngineError::fence)?;
         let said = client
             .told(frame.probe(), Input::Text(targets))
-            .map_err(client::Refused::fence)?;
+            .map_err(Refused::fence)?;
         wanted(parts)?;
         serde_json::from_slice(&said)
             .map_err(|_| EngineError::fence("the probe said something that is no finding"))
     }
 
-    fn open(&mut self, parts: &mut Parts, _proven: &Proven) -> Result<(), EngineError> {
+    fn open(&mut self, parts: &mut Members, _proven: &Proven) -> Result<(), EngineError> {
         let setup = self.setup()?;
         create(setup)?;
         wanted(parts)?;
-        let record_from = setup.run.record().metadata();
-        let record_from = record_from.map_or(0, |record| record.len());
+        let record_from = setup.marked.record_bytes();
         if setup.terminal {
             parts.terminal = Terminal::of_this_process();
         }
@@ -233,17 +173,23 @@ impl Engine for Container {
 
     fn attend(
         &mut self,
-        parts: &mut Parts,
+        parts: &mut Members,
         until: Option<BorrowedFd<'_>>,
     ) -> Result<Ending, EngineError> {
-        attend::until_the_end(self, parts, until)
+        let setup = self.setup.as_mut().ok_or_else(EngineError::over)?;
+        let mut boxed = InContainer {
+            members: parts,
+            client: &setup.client,
+            agent: &setup.frame.names.agent,
+        };
+        until_the_end(&mut boxed, &mut setup.marked, &mut self.told.notes, until)
     }
 
-    fn end(&mut self, parts: Parts) -> Vec<EngineError> {
+    fn end(&mut self, parts: Members) -> Vec<EngineError> {
         let mut teardown = Teardown::default();
-        let Parts {
+        let Members {
             signals,
-            holder,
+            netctl,
             proxy,
             agent,
             terminal,
@@ -258,14 +204,14 @@ impl Engine for Container {
         if let Some(terminal) = terminal {
             terminal.end();
         }
-        for attached in [proxy, holder].into_iter().flatten() {
-            teardown.step(attached.end());
+        for mut part in [proxy, netctl].into_iter().flatten() {
+            teardown.step(part.release(DRAINED));
         }
         if let Some(setup) = self.setup.take() {
             for refused in sweep::run(&setup.client, &setup.frame.labels) {
                 teardown.step(Err(refused.fence()));
             }
-            let (removed, failed) = setup.run.end();
+            let (removed, failed) = setup.marked.run.end();
             self.told.removed.extend(removed);
             for error in failed {
                 teardown.step(Err(EngineError::fence(error)));
@@ -300,7 +246,7 @@ fn create(setup: &mut Setup) -> Result<(), EngineError> {
     };
     std::fs::remove_file(&setup.environment)
         .map_err(|error| EngineError::fence("remove the agent's variables").because(error))?;
-    made.map(drop).map_err(client::Refused::missing)
+    made.map(drop).map_err(Refused::missing)
 }
 
 /// Kills the agent's container, if it is there; nobody waits for a reason.
@@ -309,32 +255,9 @@ fn kill(client: &Client, agent: &str) {
 }
 
 /// Nobody wants us to end meanwhile.
-fn wanted(parts: &Parts) -> Result<(), EngineError> {
+fn wanted(parts: &Members) -> Result<(), EngineError> {
     match parts.signals.as_ref().and_then(Signals::wish_to_end) {
         Some(signal) => Err(EngineError::interrupted(signal as i32)),
         None => Ok(()),
-    }
-}
-
-/// Waits for a part to say that it is ready; gives what it said of IPv6.
-fn ready(attached: &mut Option<Attached>, signals: Option<&Signals>) -> Result<bool, EngineError> {
-    let (Some(Attached { part, .. }), Some(signals)) = (attached, signals) else {
-        return Err(EngineError::fence("nothing was started"));
-    };
-    let Some(line) = part.line(READY, signals)? else {
-        return Err(part.gone());
-    };
-    match serde_json::from_str(&line) {
-        Ok(Said::Ready { ipv6 }) => Ok(ipv6),
-        Ok(Said::Failed { error, differences }) => Err(part.refused(&error, &differences)),
-        Err(_) => Err(EngineError::fence(format!("{} said {line:?}", part.name()))),
-    }
-}
-
-impl Attached {
-    /// Lets go of it, and waits until it is gone.
-    fn end(mut self) -> Result<(), EngineError> {
-        drop(self.leash.take());
-        self.part.ended_within(DRAINED)
     }
 }

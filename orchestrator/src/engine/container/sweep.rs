@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use super::arguments::Labels;
-use super::client::{Client, Refused};
+use crate::engine::client::{Client, Refused};
 use crate::project::StateDir;
 use crate::state;
 

@@ -27,22 +27,20 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::pipe2;
-use policies::Port;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
 
+use self::attend::InBox;
 use self::bwrap::Argument;
 use self::cgroup::Cgroups;
 use self::orders::{Join, Open, Report, Try};
-use crate::engine::cover::Covers;
+use crate::engine::attend::until_the_end;
+use crate::engine::members::{self, Members, Ready};
 use crate::engine::part::{Part, Start, number};
 use crate::engine::signals::Signals;
 use crate::engine::terminal::Terminal;
 use crate::engine::{Ending, Engine, EngineError, ReadBack, Told};
-use crate::launch::Streams;
-use crate::policy_copy::PolicyCopy;
+use crate::launch::{Marked, Streams};
 use crate::probe::{Finding, Proven, Targets};
-use crate::state;
 use crate::teardown::Teardown;
 
 /// Everything that a run of this engine needs to know.
@@ -62,18 +60,12 @@ pub(crate) struct Setup {
     pub(crate) box_arguments: Vec<Argument>,
     /// What runs in the box: `box-exec` and the agent's command.
     pub(crate) command: Vec<Vec<u8>>,
-    /// What to protect in the project.
-    pub(crate) covers: Covers,
-    /// Names, seen from the project, that must not come to be.
-    pub(crate) forbidden: Vec<PathBuf>,
     /// What must be refused before the agent starts.
     pub(crate) targets: Targets,
-    /// The policy that the proxy reads.
-    pub(crate) policy: PolicyCopy,
-    /// The run's place on the disk.
-    pub(crate) run: state::Run,
-    /// Ports of the namespace that the proxy may lead connections of the host to.
-    pub(crate) published: Vec<Port>,
+    /// The spec of the namespace, one line.
+    pub(crate) spec: String,
+    /// The run, and what of the project it protects.
+    pub(crate) marked: Marked,
     /// Whether our terminal is the agent's to have.
     pub(crate) terminal: bool,
     /// What the command reads and writes.
@@ -92,14 +84,10 @@ pub(crate) struct Native {
 /// What was begun.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    signals: Option<Signals>,
-    netctl: Option<Part>,
-    proxy: Option<Part>,
-    gate: Option<Part>,
+    members: Members,
     orders: Option<File>,
     /// Ends when the last process that could be the box is gone.
     alive: Option<OwnedFd>,
-    terminal: Option<Terminal>,
 }
 
 /// How long a part may take to say that it is ready. Measured: 10 ms; a machine under load needs more.
@@ -121,26 +109,8 @@ impl Native {
     }
 
     fn setup(&mut self) -> Result<&mut Setup, EngineError> {
-        self.setup
-            .as_mut()
-            .ok_or_else(|| EngineError::fence("the run is over"))
+        self.setup.as_mut().ok_or_else(EngineError::over)
     }
-}
-
-/// What netctl and the proxy say first (docs/architecture.md, "How listeners cross").
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-enum Said {
-    Failed {
-        error: String,
-        #[serde(default)]
-        differences: Vec<String>,
-    },
-    Ready {
-        pid: u32,
-        #[serde(default)]
-        ipv6: bool,
-    },
 }
 
 impl Engine for Native {
@@ -154,8 +124,7 @@ impl Engine for Native {
         let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
         let (to_netctl, to_proxy) = pair.map_err(kernel("connect netctl and the proxy"))?;
         // It waits in the socket until netctl is there to read it.
-        let spec = spec(&setup.published);
-        let spec = [IoSlice::new(spec.as_bytes())];
+        let spec = [IoSlice::new(setup.spec.as_bytes())];
         sendmsg::<()>(
             std::os::fd::AsRawFd::as_raw_fd(&to_proxy),
             &spec,
@@ -166,41 +135,46 @@ impl Engine for Native {
         .map_err(kernel("send the spec"))?;
         // The box's first process outlives bubblewrap by a moment, and is ours to bury.
         set_child_subreaper(true).map_err(kernel("adopt what the box leaves"))?;
-        let logs = setup.run.directory().to_owned();
+        let logs = setup.marked.run.directory().to_owned();
         let netctl = Start {
             name: "ocs-netctl",
             program: &setup.netctl,
             arguments: ["hold", "--userns"].map(OsString::from).into(),
         };
-        parts.netctl = Some(netctl.of_fence(to_netctl, logs.join("netctl.log"))?);
+        parts.members.netctl = Some(netctl.of_fence(to_netctl, logs.join("netctl.log"))?);
         let arguments = setup.proxy_arguments.clone();
         let proxy = Start {
             name: "ocs-proxy",
             program: &setup.proxy,
             arguments,
         };
-        parts.proxy = Some(proxy.of_fence(to_proxy, logs.join("proxy.log"))?);
+        parts.members.proxy = Some(proxy.of_fence(to_proxy, logs.join("proxy.log"))?);
         begin_gate(setup, parts).map_err(kernel("start the gate"))??;
-        if let (Some(cgroups), Some(gate)) = (&setup.cgroups, &parts.gate) {
+        if let (Some(cgroups), Some(gate)) = (&setup.cgroups, &parts.members.agent) {
             // Before it is told anything: all of the box descends from it.
             cgroups
                 .admit(gate.pid().as_raw())
                 .map_err(|error| EngineError::fence("limit the box").because(error))?;
         }
         // After the starts: a process inherits what is blocked, and the proxy must hear that it is to end.
-        parts.signals = Some(Signals::take_over().map_err(kernel("take the signals over"))?);
+        let signals = Signals::take_over().map_err(kernel("take the signals over"))?;
+        parts.members.signals = Some(signals);
         Ok(())
     }
 
     fn seal(&mut self, parts: &mut Parts) -> Result<ReadBack, EngineError> {
-        let (holder, ipv6) = ready(&mut parts.netctl, parts.signals.as_ref())?;
-        let covers = self.setup()?.covers.clone();
+        let Members {
+            netctl, signals, ..
+        } = &mut parts.members;
+        let Ready { pid: holder, ipv6 } = ready(netctl, signals.as_ref())?;
+        let covers = self.setup()?.marked.covers.clone();
         tell(&mut parts.orders, &Join { holder, covers })?;
         Ok(ReadBack { ipv6 })
     }
 
     fn serve(&mut self, parts: &mut Parts) -> Result<(), EngineError> {
-        ready(&mut parts.proxy, parts.signals.as_ref()).map(drop)
+        let Members { proxy, signals, .. } = &mut parts.members;
+        ready(proxy, signals.as_ref()).map(drop)
     }
 
     fn probe(&mut self, parts: &mut Parts) -> Result<Vec<Finding>, EngineError> {
@@ -223,14 +197,13 @@ impl Engine for Native {
             arguments: std::mem::take(&mut setup.box_arguments),
             command: setup.command.clone(),
         };
-        let record = setup
-            .run
-            .record()
-            .metadata()
-            .map_or(0, |record| record.len());
-        parts.terminal = setup.terminal.then(Terminal::of_this_process).flatten();
-        self.told.record_from = record;
-        if let (Some(terminal), Some(gate)) = (&mut parts.terminal, &parts.gate) {
+        let record_from = setup.marked.record_bytes();
+        let Members {
+            agent, terminal, ..
+        } = &mut parts.members;
+        *terminal = setup.terminal.then(Terminal::of_this_process).flatten();
+        self.told.record_from = record_from;
+        if let (Some(terminal), Some(gate)) = (terminal, agent) {
             terminal.offer(gate.pid());
         }
         tell(&mut parts.orders, &open)?;
@@ -247,20 +220,28 @@ impl Engine for Native {
         parts: &mut Parts,
         until: Option<BorrowedFd<'_>>,
     ) -> Result<Ending, EngineError> {
-        attend::until_the_end(self, parts, until)
+        let setup = self.setup.as_mut().ok_or_else(EngineError::over)?;
+        let mut boxed = InBox {
+            members: &mut parts.members,
+            ourselves: &setup.ourselves,
+        };
+        until_the_end(&mut boxed, &mut setup.marked, &mut self.told.notes, until)
     }
 
     fn end(&mut self, parts: Parts) -> Vec<EngineError> {
         let mut teardown = Teardown::default();
         let Parts {
+            members,
+            orders,
+            alive,
+        } = parts;
+        let Members {
             signals,
             netctl,
             proxy,
-            gate,
-            orders,
-            alive,
+            agent: gate,
             terminal,
-        } = parts;
+        } = members;
         drop(orders);
         if let Some(mut gate) = gate {
             teardown.step(gate.end(None));
@@ -279,7 +260,7 @@ impl Engine for Native {
         }
         bury_the_rest();
         if let Some(setup) = self.setup.take() {
-            let (removed, failed) = setup.run.end();
+            let (removed, failed) = setup.marked.run.end();
             self.told.removed.extend(removed);
             for error in failed {
                 teardown.step(Err(EngineError::fence(error)));
@@ -292,13 +273,6 @@ impl Engine for Native {
     fn told(&mut self) -> Told {
         std::mem::take(&mut self.told)
     }
-}
-
-/// The sealed topology with the ports of docs/architecture.md. Group 0 of NFLOG is anybody's default.
-fn spec(published: &[Port]) -> String {
-    let published: Vec<u16> = published.iter().map(|port| port.get()).collect();
-    let spec = json!({"topology": "sealed", "v": 1, "explicit": 3128, "capture": 3129, "dns": 53, "nflog_group": 1, "published": published});
-    spec.to_string()
 }
 
 fn begin_gate(setup: &mut Setup, parts: &mut Parts) -> nix::Result<Result<(), EngineError>> {
@@ -323,33 +297,25 @@ fn begin_gate(setup: &mut Setup, parts: &mut Parts) -> nix::Result<Result<(), En
     parts.alive = Some(alive_read);
     Ok(gate
         .of_box(&kept, report_read, std::mem::take(&mut setup.streams))
-        .map(|gate| parts.gate = Some(gate)))
+        .map(|gate| parts.members.agent = Some(gate)))
 }
 
-/// Waits for a part to say that it is ready; gives its number and what it said of IPv6.
-fn ready(part: &mut Option<Part>, signals: Option<&Signals>) -> Result<(u32, bool), EngineError> {
-    let (Some(part), Some(signals)) = (part, signals) else {
-        return Err(EngineError::fence("nothing was started"));
-    };
-    let Some(line) = part.line(READY, signals)? else {
-        return Err(part.gone());
-    };
-    match serde_json::from_str(&line) {
-        Ok(Said::Ready { pid, ipv6 }) if i32::try_from(pid) == Ok(part.pid().as_raw()) => {
-            Ok((pid, ipv6))
-        }
-        Ok(Said::Ready { pid, .. }) => Err(EngineError::fence(format!(
+/// Waits for a part to say that it is ready: that one, and no other process.
+fn ready(part: &mut Option<Part>, signals: Option<&Signals>) -> Result<Ready, EngineError> {
+    let ready = members::ready(part, signals, READY)?;
+    let ours = part.as_ref().map(|part| part.pid().as_raw());
+    if i32::try_from(ready.pid).ok() == ours {
+        Ok(ready)
+    } else {
+        let pid = ready.pid;
+        Err(EngineError::fence(format!(
             "process {pid} answered in place of ours"
-        ))),
-        Ok(Said::Failed { error, differences }) => Err(part.refused(&error, &differences)),
-        Err(_) => Err(EngineError::fence(format!("{} said {line:?}", part.name()))),
+        )))
     }
 }
 
 fn tell(orders: &mut Option<File>, order: &impl Serialize) -> Result<(), EngineError> {
-    let orders = orders
-        .as_mut()
-        .ok_or_else(|| EngineError::fence("nothing was started"))?;
+    let orders = orders.as_mut().ok_or_else(EngineError::not_started)?;
     let mut line = serde_json::to_vec(order).map_err(EngineError::fence)?;
     line.push(b'\n');
     orders
@@ -358,8 +324,9 @@ fn tell(orders: &mut Option<File>, order: &impl Serialize) -> Result<(), EngineE
 }
 
 fn report(parts: &mut Parts) -> Result<Option<Report>, EngineError> {
-    let (Some(gate), Some(signals)) = (&mut parts.gate, &parts.signals) else {
-        return Err(EngineError::fence("nothing was started"));
+    let Members { agent, signals, .. } = &mut parts.members;
+    let (Some(gate), Some(signals)) = (agent, signals) else {
+        return Err(EngineError::not_started());
     };
     let line = gate.line(PROBED, signals)?;
     line.map(|line| {

@@ -23,7 +23,7 @@ impl Scripted {
         .unwrap();
         let here = keep.path().display();
         let script = format!(
-            "#!/bin/sh\ncase $1 in\nversion) echo 20.10;;\nimage) cat {here}/label-$5 2>/dev/null;;\n\
+            "#!/bin/sh\ncase $1 in\nversion) echo 20.10;;\nimage) printf 'sha256:1 '; cat {here}/label-$5 2>/dev/null;;\n\
              build) echo \"$@\" >>{here}/calls\n{build}\n;;\nesac\n"
         );
         let keep = Self { keep };
@@ -226,7 +226,7 @@ fn without_an_engine_or_a_program_of_ours_it_is_69() {
     let failure = scripted.build(&plain()).0.unwrap_err();
     assert_eq!(
         (failure.exit(), failure.to_string().as_str()),
-        (Exit::Missing, "none of docker, podman is in PATH")
+        (Exit::Missing, "none of docker, podman is installed")
     );
 }
 

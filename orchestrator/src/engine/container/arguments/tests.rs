@@ -49,7 +49,7 @@ fn agent(frame: &Frame, limits: Limits) -> String {
         environment: Path::new("/run/env"),
         from_client: &["KEY".into()],
         limits,
-        seccomp: Some(Path::new("/run/seccomp.json")),
+        seccomp: Path::new("/run/seccomp.json"),
         health: Some(4096),
         reads: true,
         terminal: false,
