@@ -255,12 +255,8 @@ impl Policy {
 
     /// Whether the denylist leaves a port that the entry opens.
     fn opens(&self, name: &str, kind: Kind) -> bool {
-        match kind.port() {
-            Some(port) => self.denied(name, port).is_none(),
-            None => [Port::HTTP, Port::HTTPS]
-                .into_iter()
-                .any(|port| self.denied(name, port).is_none()),
-        }
+        let mut ports = kind.ports();
+        ports.any(|port| self.denied(name, port).is_none())
     }
 
     /// The same for the host, under all its names.
@@ -343,7 +339,7 @@ const fn covers(found: Found, kind: Kind) -> bool {
 }
 
 /// Whether a list counts in a mode.
-const fn counts(mode: Mode, kind: Kind) -> bool {
+pub(crate) const fn counts(mode: Mode, kind: Kind) -> bool {
     match (mode, kind) {
         (Mode::None, _) | (Mode::Restricted, Kind::List(..) | Kind::Tcp(_)) => false,
         (Mode::Restricted, Kind::Host(_) | Kind::Llm(..)) | (Mode::Filtered | Mode::Observe, _) => {

@@ -54,12 +54,15 @@ impl Kind {
         }
     }
 
-    /// The port that the entry names.
-    pub(crate) const fn port(self) -> Option<Port> {
-        match self {
-            Self::Host(port) | Self::Llm(_, port) | Self::Tcp(port) => Some(port),
-            Self::List(_, port) => port,
-        }
+    /// The ports that the entry opens.
+    pub(crate) fn ports(self) -> impl Iterator<Item = Port> {
+        let (first, second) = match self {
+            Self::Host(port) | Self::List(_, Some(port)) | Self::Llm(_, port) | Self::Tcp(port) => {
+                (port, None)
+            }
+            Self::List(_, None) => (Port::HTTP, Some(Port::HTTPS)),
+        };
+        std::iter::once(first).chain(second)
     }
 
     /// Judges port and way; the host is covered already.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::audit::hex;
+use crate::decide::counts;
 use crate::grant::{Grant, Kind};
 use crate::names::Names;
 use crate::pattern::{Extent, Pattern};
@@ -57,6 +58,8 @@ pub struct Policy {
     pub(crate) addresses: HashMap<Destination, Vec<Grant>>,
     /// What allows a port of the host; ordered, so that of several the same is always named.
     pub(crate) host: BTreeMap<Port, Vec<Grant>>,
+    /// The ports on which some name may be asked for.
+    pub(crate) ports: BTreeSet<Port>,
     /// What a name may lead to besides public addresses.
     pub(crate) private: Vec<(IpNet, Rule)>,
     /// The entries that the numbers above name.
@@ -107,6 +110,10 @@ impl Config {
             };
             parts.deny.push((&pattern.name, refusal));
         }
+        let named = parts.allow.iter().map(|(_, grant)| grant);
+        let usable = named.chain(parts.host.values().flatten());
+        let usable = usable.filter(|grant| counts(mode, grant.kind));
+        let ports = usable.flat_map(|grant| grant.kind.ports()).collect();
         Policy {
             mode,
             generation: Generation(1),
@@ -116,6 +123,7 @@ impl Config {
             deny: Names::new(&parts.deny),
             addresses: parts.addresses,
             host: parts.host,
+            ports,
             private: self.private_addresses.clone(),
             rules: Rules::new(parts.rules),
         }
@@ -232,6 +240,13 @@ impl Policy {
     #[must_use]
     pub fn at_generation(self, generation: Generation) -> Self {
         Self { generation, ..self }
+    }
+
+    /// Whether some name may be asked for on a port, as far as the entries that allow say. If not, `decide` refuses
+    /// every name on it, and there is no use in hearing which.
+    #[must_use]
+    pub fn opens_port(&self, port: Port) -> bool {
+        self.mode == Mode::Observe || self.ports.contains(&port)
     }
 
     /// The mode in force.

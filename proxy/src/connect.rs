@@ -47,7 +47,8 @@ pub(crate) async fn tunnel(
     }
 }
 
-async fn pin(session: &Session, request: &Request) -> Result<PinnedPermit, Refusal> {
+/// Judges a request by its name, and by the addresses of that name.
+pub(crate) async fn pin(session: &Session, request: &Request) -> Result<PinnedPermit, Refusal> {
     let policy = session.app.live.policy();
     let permit = judge::by_name(&policy, request)?;
     judge::by_address(&session.app, &policy, permit).await

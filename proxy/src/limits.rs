@@ -16,6 +16,8 @@ pub struct Limits {
     pub hello_timeout: Duration,
     /// For the first byte of a redirected connection that nothing it could say makes allowed.
     pub hopeless_timeout: Duration,
+    /// For the first byte of a redirected connection to an address that we never issued, on a port that is open to some name.
+    pub silence_timeout: Duration,
     /// For a name's addresses to be found.
     pub lookup_timeout: Duration,
     /// For all addresses of one destination together.
@@ -47,17 +49,19 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),  // docs/policy-file.md, limits.head-timeout
             hello_timeout: Duration::from_secs(10), // as the head: it is the tunnel's head
             hopeless_timeout: Duration::from_millis(30), // refused in under 50 ms, in words if it speaks
-            lookup_timeout: Duration::from_secs(5),      // resolv.conf(5), "timeout"
+            // A first flight that was lost twice, RFC 6298 section 2: 1 s and then 2 s.
+            silence_timeout: Duration::from_secs(3),
+            lookup_timeout: Duration::from_secs(5), // resolv.conf(5), "timeout"
             connect_timeout: Duration::from_secs(10), // docs/policy-file.md, limits.connect-timeout
-            idle_timeout: Duration::from_secs(3600),  // a long poll of 30 minutes must live
-            keep_alive: Duration::from_secs(120),     // what clients keep a pool for, rounded up
-            drain_timeout: Duration::from_secs(10),   // what container engines wait before SIGKILL
-            linger_timeout: Duration::from_secs(1),   // loopback round trips, many times over
-            head_bytes: 64 * 1024,                    // four times curl's longest usual header
-            response_head_bytes: 64 * 1024,           // as the request's
-            interim_responses: 16,                    // 100, 102, 103 and some to spare
-            hello_bytes: 64 * 1024,                   // rustls' own bound for a handshake message
-            pipes: 64,                                // 64 KiB of kernel memory each
+            idle_timeout: Duration::from_secs(3600), // a long poll of 30 minutes must live
+            keep_alive: Duration::from_secs(120),   // what clients keep a pool for, rounded up
+            drain_timeout: Duration::from_secs(10), // what container engines wait before SIGKILL
+            linger_timeout: Duration::from_secs(1), // loopback round trips, many times over
+            head_bytes: 64 * 1024,                  // four times curl's longest usual header
+            response_head_bytes: 64 * 1024,         // as the request's
+            interim_responses: 16,                  // 100, 102, 103 and some to spare
+            hello_bytes: 64 * 1024,                 // rustls' own bound for a handshake message
+            pipes: 64,                              // 64 KiB of kernel memory each
         }
     }
 }

@@ -244,13 +244,15 @@ fn limits(config: &Config) -> Limits {
             "{connections} connections at once instead of {wanted}: the limit of open files is too low"
         ));
     }
+    let usual = Limits::default();
     Limits {
         connections,
         head_timeout: meant.head_timeout,
         hello_timeout: meant.head_timeout,
+        silence_timeout: usual.silence_timeout.min(meant.head_timeout),
         connect_timeout: meant.connect_timeout,
         idle_timeout: meant.idle_timeout,
-        ..Limits::default()
+        ..usual
     }
 }
 

@@ -3,6 +3,15 @@
 //! A name that was looked up at our stub is the destination, and SNI or Host must agree with it. For an
 //! address that we never issued, SNI or Host is the destination, and that name is resolved anew. The
 //! address that the client chose is never dialled, unless the policy lists that very address.
+//!
+//! How long is listened, before a reset says no:
+//! - not at all, where the address was never issued, and the port is open to no name;
+//! - for [`Limits::silence_timeout`] to the first byte, where the port is open to some name: nobody else than the client
+//!   can say to which, and one that speaks TLS may be slow to begin;
+//! - for [`Limits::hopeless_timeout`], where we know the name and it is refused on this port: what comes by then is
+//!   answered in its own protocol;
+//! - for [`Limits::hello_timeout`] to the end of the first flight, where there is hope and it has begun.
+//!
 //! Clauses: W4, W5
 
 use std::net::SocketAddr;
@@ -19,8 +28,8 @@ use crate::app::App;
 use crate::capture::CapturedDestination;
 use crate::classify::Place;
 use crate::client_hello::{self, Opening, PeekError};
-use crate::connect;
-use crate::judge;
+use crate::connect::{self, pin};
+use crate::limits::Limits;
 use crate::respond::Refusal;
 use crate::session::{Next, Session};
 use crate::tunnel::Tunnel;
@@ -92,19 +101,23 @@ impl Caught {
             self.judge(session, Via::CapturedTls),
             self.judge(session, Via::CapturedHttp),
         );
-        let usual = self.destination.port == Port::HTTP || self.destination.port == Port::HTTPS;
-        let hopeful = tls.is_ok() || http.is_ok() || (!self.named && usual);
-        let limits = &session.app.limits;
-        let patience = if hopeful {
-            limits.hello_timeout
-        } else {
-            limits.hopeless_timeout
+        let listed = tls.is_ok() || http.is_ok();
+        let open = session.app.live.policy().opens_port(self.destination.port);
+        let patience = match (self.named, listed, open) {
+            (true, true, _) => Patience::whole(&session.app.limits),
+            (true, false, _) => Patience::hopeless(&session.app.limits),
+            (false, true, _) | (false, false, true) => Patience::silence(&session.app.limits),
+            (false, false, false) => {
+                let deny = raw.err().unwrap_or_else(|| Deny::new(Reason::IpLiteral));
+                return Begun::Next(self.reset(session, &deny));
+            }
         };
-        match opening(&mut session.wire, patience, limits.hello_bytes).await {
+        let most = session.app.limits.hello_bytes;
+        match opening(&mut session.wire, patience, most).await {
             Ok(First::Http) => Begun::Http,
             Ok(First::Hello(sni)) => Begun::Next(self.tls(session, sni).await),
             // It said nothing, asked for nothing that is refused, and nothing was dialled.
-            Err(PeekError::Gone) if hopeful && self.named && session.wire.ahead().is_empty() => {
+            Err(PeekError::Gone) if listed && self.named && session.wire.ahead().is_empty() => {
                 Begun::Next(Next::End)
             }
             Ok(First::Other)
@@ -175,12 +188,6 @@ impl Caught {
     }
 }
 
-async fn pin(session: &Session, request: &Request) -> Result<policies::PinnedPermit, Refusal> {
-    let policy = session.app.live.policy();
-    let permit = judge::by_name(&policy, request)?;
-    judge::by_address(&session.app, &policy, permit).await
-}
-
 /// A protocol that we cannot answer in is answered with a reset: the client knows at once.
 fn hang_up(session: &Session) -> Next {
     session.wire.stream().set_zero_linger().ok();
@@ -194,12 +201,50 @@ enum First {
     Other,
 }
 
-async fn opening(wire: &mut Wire, patience: Duration, most: usize) -> Result<First, PeekError> {
-    let deadline = Instant::now() + patience;
+/// How long is listened.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For the first byte.
+    first: Duration,
+    /// For all that tells what it is, the first byte among it.
+    whole: Duration,
+}
+
+impl Patience {
+    const fn whole(limits: &Limits) -> Self {
+        Self {
+            first: limits.hello_timeout,
+            whole: limits.hello_timeout,
+        }
+    }
+
+    const fn silence(limits: &Limits) -> Self {
+        Self {
+            first: limits.silence_timeout,
+            whole: limits.hello_timeout,
+        }
+    }
+
+    const fn hopeless(limits: &Limits) -> Self {
+        Self {
+            first: limits.hopeless_timeout,
+            whole: limits.hopeless_timeout,
+        }
+    }
+}
+
+async fn opening(wire: &mut Wire, patience: Patience, most: usize) -> Result<First, PeekError> {
+    let begun = Instant::now();
+    let deadline = begun + patience.whole;
     loop {
+        let until = if wire.ahead().is_empty() {
+            begun + patience.first
+        } else {
+            deadline
+        };
         match http(wire.ahead()) {
             Guess::Http => return Ok(First::Http),
-            Guess::More => match timeout_at(deadline, wire.fill()).await {
+            Guess::More => match timeout_at(until, wire.fill()).await {
                 Ok(Ok(1..)) => {}
                 Ok(_) => return Err(PeekError::Gone),
                 Err(_) => return Err(PeekError::TimedOut),

@@ -1,6 +1,6 @@
 //! Names: what a pattern covers, which names the stub answers for, and the host's own.
 
-use policies::{DnsName, List, NameVerdict, Pattern, Verdict, Via};
+use policies::{DnsName, List, NameVerdict, Pattern, Port, Verdict, Via};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -48,6 +48,16 @@ proptest! {
             Via::ALL.into_iter().any(|via| verdict_of(&policy, &request(&host, *port, via)).is_ok())
         });
         prop_assert_eq!(answered, reachable, "{}", file.text());
+    }
+
+    #[test]
+    fn no_name_is_reached_on_a_port_that_is_open_to_none(
+        file in file(), host in name(), port in port(), via in via()
+    ) {
+        let policy = file.policy();
+        if verdict_of(&policy, &request(&host, port, via)).is_ok() {
+            prop_assert!(policy.opens_port(Port::new(port).unwrap()), "{}", file.text());
+        }
     }
 
     #[test]

@@ -225,6 +225,96 @@ fn l29_an_address_that_was_never_issued_is_judged_by_its_sni_and_never_dialled()
     assert_eq!(origin.seen().len(), 1);
 }
 
+/// Reads to the end, and says whether that was a reset.
+fn is_reset(client: &mut Client) -> bool {
+    let read = std::io::Read::read(&mut client.stream, &mut [0]);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn l29_a_late_hello_to_an_address_that_was_never_issued_is_heard_on_every_open_port() {
+    let (dns, origin) = (Dns::start(), Origin::echo());
+    let port = origin.port();
+    let limits = Limits {
+        hopeless_timeout: Duration::from_millis(1),
+        silence_timeout: PATIENCE,
+        ..Limits::default()
+    };
+    let lines = format!("http-domain-whitelist: ['ok.test:{port}']\n");
+    let place = format!("203.0.113.7:{port}");
+    let captured = Captured::start(&lines, &dns, None, &place, limits);
+    let mut client = Client::connect(captured.address);
+    // Far longer than what is hopeless is listened to; and then in pieces, as a flight of several packets comes.
+    std::thread::sleep(Duration::from_millis(200));
+    let flight = hello(Some("ok.test"));
+    let (first, second) = flight.split_at(7);
+    client.send(first);
+    std::thread::sleep(Duration::from_millis(50));
+    client.send(second);
+    assert_eq!(client.exactly(flight.len()), flight);
+    client.finish();
+    assert_eq!(client.rest(), b"");
+    let events = captured.events(2);
+    assert_eq!(
+        (&events[0]["host"], &events[0]["decision"]),
+        (&json!("ok.test"), &json!("allow"))
+    );
+}
+
+#[test]
+fn l01_silence_towards_an_address_that_was_never_issued_is_reset_before_the_head_s_limit() {
+    let dns = Dns::start();
+    let limits = Limits {
+        silence_timeout: Duration::from_millis(50),
+        hello_timeout: PATIENCE * 10,
+        ..patient()
+    };
+    let lines = "http-domain-whitelist: ['ok.test']\n";
+    for original in ["203.0.113.7:443", "203.0.113.7:80", "[2001:db8::7]:443"] {
+        let captured = Captured::start(lines, &dns, None, original, limits.clone());
+        let mut client = Client::connect(captured.address);
+        assert!(is_reset(&mut client), "{original}");
+        let events = captured.events(1);
+        assert_eq!(
+            (&events[0]["via"], &events[0]["reason"]),
+            (&json!("captured-tcp"), &json!("ip-literal"))
+        );
+    }
+}
+
+#[test]
+fn l01_an_address_that_was_never_issued_is_reset_unheard_where_its_port_is_open_to_nobody() {
+    let dns = Dns::start();
+    let limits = Limits {
+        silence_timeout: PATIENCE * 10,
+        hello_timeout: PATIENCE * 10,
+        hopeless_timeout: PATIENCE * 10,
+        ..Limits::default()
+    };
+    for (lines, original) in [
+        ("http-domain-whitelist: ['ok.test']\n", "203.0.113.7:8443"),
+        (
+            "http-domain-whitelist: ['ok.test:8443']\n",
+            "203.0.113.7:443",
+        ),
+        ("", "[2001:db8::7]:443"),
+        (
+            "http-domain-whitelist: ['ok.test']\nnetwork-mode: restricted\n",
+            "203.0.113.7:443",
+        ),
+    ] {
+        let captured = Captured::start(lines, &dns, None, original, limits.clone());
+        let mut client = Client::connect(captured.address);
+        assert!(is_reset(&mut client), "{original}");
+        let events = captured.events(1);
+        assert_eq!(
+            (&events[0]["via"], &events[0]["reason"]),
+            (&json!("captured-tcp"), &json!("ip-literal"))
+        );
+    }
+    assert_eq!(dns.asked(), Vec::<String>::new());
+}
+
 #[test]
 fn h03_plain_http_is_judged_by_host_and_each_request_by_itself() {
     let (dns, origin) = (Dns::start(), Origin::http());
@@ -357,10 +447,7 @@ fn l01_what_nothing_allows_is_reset_at_once_whatever_it_says_or_does_not_say() {
         let captured = Captured::start(&lines, &dns, host, &original, limits);
         let mut client = Client::connect(captured.address);
         client.send(opening);
-        let mut byte = [0];
-        let read = std::io::Read::read(&mut client.stream, &mut byte);
-        let reset = read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
-        assert!(reset, "{original} was not reset");
+        assert!(is_reset(&mut client), "{original} was not reset");
         let events = captured.events(1);
         assert_eq!(
             (&events[0]["via"], &events[0]["reason"]),
