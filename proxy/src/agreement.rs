@@ -1,6 +1,7 @@
 //! Whichever way a client takes, the wire's verdict on a destination is the one that `ocs policy explain` gives: over
 //! all destinations of the corpus, by CONNECT, in absolute form, and captured with TLS, HTTP or something else inside:
-//! names, listed endpoints of raw TCP, and ports of the host under each of its names.
+//! names, listed endpoints of raw TCP, and ports of the host under each of its names. And the ways agree with each other:
+//! CONNECT with captured TLS, a request to the proxy with a captured one.
 //!
 //! No name resolves here, so that what is allowed by name ends with `dns-failed`. A port of the host is dialled, on an
 //! address of the loopback that nobody has. Addresses that are listed would be dialled for real, and are left out.
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use policies::audit::{Event, Header};
 use policies::{
-    Carries, Config, Destination, DnsName, Host, Policy, Reason, Request, Source, Surroundings,
-    Target, Verdict, Via,
+    Carries, Config, Destination, DnsName, Host, Policy, Port, Reason, Request, Source,
+    Surroundings, Target, Verdict, Via,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,7 +48,7 @@ enum Ended {
 #[tokio::test]
 async fn every_way_to_every_destination_of_the_corpus_is_judged_as_explain_says() {
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies/corpus/decisions");
-    let mut judged = [0, 0, 0];
+    let (mut judged, mut compared) = ([0, 0, 0], 0);
     for file in std::fs::read_dir(corpus).unwrap() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         let Some(config) = config(&text) else {
@@ -55,10 +56,12 @@ async fn every_way_to_every_destination_of_the_corpus_is_judged_as_explain_says(
         };
         let world = World::new(&config);
         for destination in destinations(&text) {
+            let mut ways = Vec::new();
             for via in WAYS {
                 if let Some(expected) = world.expected(&destination, via) {
                     let seen = world.seen(&destination, via).await;
                     assert_eq!(seen, expected, "{destination} by {via:?} under\n{config}");
+                    ways.push((via, seen));
                     judged[match expected {
                         Ended::Refused(Reason::DnsFailed) => 1,
                         Ended::Refused(_) => 0,
@@ -66,12 +69,56 @@ async fn every_way_to_every_destination_of_the_corpus_is_judged_as_explain_says(
                     }] += 1;
                 }
             }
+            compared += agreed(&world, &destination, &ways);
         }
     }
+    assert!(compared > 400, "{compared} pairs of ways");
     assert!(
         judged[0] > 600 && judged[1] > 120 && judged[2] > 20,
         "refused, allowed by name, ports of the host: {judged:?}"
     );
+}
+
+/// Compares the ways to one destination with each other: the explicit one of what a client wants to speak with the
+/// captured one. Says how many pairs there were.
+fn agreed(world: &World, destination: &Destination, ways: &[(Via, Ended)]) -> usize {
+    // Of rustls' SNI no label begins or ends with a hyphen: no hello can ask for such a name.
+    // And a socket that connects to a mapped address sends IPv4: the spelling is lost.
+    let one_way = match &destination.host {
+        Host::Address(address) => address.to_canonical() != *address,
+        Host::Name(name) => hyphened(name),
+    };
+    if one_way {
+        return 0;
+    }
+    let of = |via| {
+        let found = ways.iter().find(|(way, _)| *way == via);
+        found.map(|(_, ended)| *ended)
+    };
+    // Inside of CONNECT to a model server of plain HTTP is plain HTTP.
+    let tunnelled = match world.carries(destination, Via::Connect) {
+        Some(Carries::Http) => Via::CapturedHttp,
+        Some(Carries::Raw | Carries::Tls | Carries::TlsOrHttp) | None => Via::CapturedTls,
+    };
+    let pairs = [(Via::Connect, tunnelled), (Via::Http, Via::CapturedHttp)];
+    let mut compared = 0;
+    for (explicit, captured) in pairs {
+        let (Some(explicit), Some(captured)) = (of(explicit), of(captured)) else {
+            continue;
+        };
+        // Plain HTTP to what is listed for TLS: who asks a proxy has the wrong port, who is captured there the wrong protocol.
+        let captured = match (explicit, captured) {
+            (Ended::Refused(Reason::Port), Ended::Refused(Reason::NotTls))
+                if destination.port == Port::HTTPS =>
+            {
+                explicit
+            }
+            (_, captured) => captured,
+        };
+        assert_eq!(explicit, captured, "{destination}");
+        compared += 1;
+    }
+    compared
 }
 
 /// The `config: |` block of a corpus file, if it is a config on its own.
@@ -187,6 +234,15 @@ impl World {
                 }
                 Target::Address(_) | Target::SandboxHost => None,
             },
+        }
+    }
+
+    /// What may be inside, if it is allowed.
+    fn carries(&self, destination: &Destination, via: Via) -> Option<Carries> {
+        let destination = destination.clone();
+        match self.policy.explain(&Request { destination, via }).verdict {
+            Verdict::Allow(permit) => Some(permit.carries()),
+            Verdict::Deny(_) => None,
         }
     }
 
