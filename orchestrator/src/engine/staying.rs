@@ -53,7 +53,8 @@ impl Staying {
     }
 }
 
-/// Goes on as another program of the host, with these variables besides ours; returns only where that failed.
+/// Goes on as another program of the host, with these variables besides ours; returns only where that failed. It starts in `/`:
+/// what a tool reads where it stands (OpenCode's terminal: `.opencode/tui.json`, which names code to load) is the agent's to write.
 #[expect(
     clippy::disallowed_methods,
     reason = "starts nothing beside itself: it becomes the program that a person asked for"
@@ -67,5 +68,7 @@ pub(crate) fn become_program(
     Command::new(program)
         .args(arguments)
         .envs(variables.iter().copied())
+        .env("PWD", "/")
+        .current_dir("/")
         .exec()
 }
