@@ -2,13 +2,11 @@
 //! An answer is news for people and the list for the agent's provider section; it decides nothing and blocks no start.
 //! Not responsible for what may be reached: `policies` is. The question is put by the host's `curl`, which knows TLS and
 //! the host's certificates.
-#![allow(dead_code, reason = "the starts that ask are being built on it")]
 use std::fmt;
 use std::time::Duration;
 
 use policies::LlmEndpoint;
 
-use crate::console::{Console, Style, escaped};
 use crate::engine::spawn::{Call, SpawnError};
 
 /// Names that mean the host to an agent, and nothing to the host itself (docs/policy-file.md, `host-ports`).
@@ -111,19 +109,6 @@ pub(crate) fn probe(endpoints: &[LlmEndpoint]) -> Vec<Probed> {
     })
 }
 
-/// Tells people: a server with models in a line, every other one as a warning.
-pub(crate) fn show(probed: &[Probed], console: &mut Console<'_>) {
-    for probed in probed {
-        let text = escaped(&probed.to_string());
-        if probed.models().is_empty() {
-            let label = console.styled_note(Style::Warn, "warning:");
-            console.note(format_args!("{label} model server {text}"));
-        } else {
-            console.note(format_args!("model server {text}"));
-        }
-    }
-}
-
 /// The URL to ask from here.
 fn question(endpoint: &LlmEndpoint) -> String {
     let base = base_url(endpoint);
@@ -224,7 +209,6 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::console::tests::captured;
 
     fn endpoints(urls: &[&str]) -> Vec<LlmEndpoint> {
         let list: String = urls.iter().map(|url| format!("  - {url}\n")).collect();
@@ -306,29 +290,6 @@ mod tests {
         for served in [key, page, elsewhere] {
             served.join().unwrap();
         }
-    }
-
-    #[test]
-    fn only_a_server_with_models_is_no_warning_and_its_names_cannot_draw() {
-        let probed = |answer| Probed {
-            url: "http://x/v1".to_owned(),
-            answer,
-        };
-        let all = [
-            probed(Answer::Models(vec![Model {
-                id: "\u{1b}[2J".to_owned(),
-                context: None,
-            }])),
-            probed(Answer::Models(Vec::new())),
-            probed(Answer::Silent("nothing listens there".to_owned())),
-        ];
-        let ((), out, err) = captured("", crate::world::Terminal::default(), |console| {
-            show(&all, console);
-        });
-        let expected = "model server http://x/v1 serves \\u{1b}[2J\n\
-            warning: model server http://x/v1 serves no model\n\
-            warning: model server http://x/v1 does not answer: nothing listens there\n";
-        assert_eq!((out.as_str(), err.as_str()), ("", expected));
     }
 
     #[test]

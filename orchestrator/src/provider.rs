@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
-use crate::image;
-use crate::launch::{self, Access, Show, warn};
+use crate::image::{self, kit};
+use crate::launch::warn;
 use crate::llm::{self, Probed};
-use crate::project::Project;
+use crate::mcp_servers::Servers;
 use crate::world::World;
 
 /// Who answers what the agent would ask.
@@ -83,9 +83,10 @@ const OUTPUT_MAX: u64 = 8192;
 /// # Errors
 /// It cannot be put into JSON.
 pub(crate) fn render(
-    _project: &Project,
     config: &Config,
     permission: Permission,
+    servers: &Servers,
+    skills: &Path,
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<String, Failure> {
@@ -93,22 +94,19 @@ pub(crate) fn render(
     for silent in probed.iter().filter(|probed| probed.models().is_empty()) {
         warn(&format!("model server {silent}"), console);
     }
-    let document = document(config, &probed, permission, &|name| {
+    let mut document = document(config, &probed, permission, &|name| {
         world
             .variable(name)
             .and_then(|value| value.into_string().ok())
     });
+    let more = [
+        ("command", kit::commands()),
+        ("skills", json!({"paths": [skills]})),
+        ("mcp", json!(servers)),
+    ];
+    document.extend(more.map(|(key, value)| (key.to_owned(), value)));
     serde_json::to_string_pretty(&document)
         .map_err(|error| Failure::new(Exit::No, "write the tool's config").because(error))
-}
-
-/// Where the rendered file is shown in the box.
-pub(crate) fn show(file: &Path) -> Show {
-    Show {
-        from: file.to_owned(),
-        at: launch::in_home(".ocs/opencode.json"),
-        access: Access::ReadOnly,
-    }
 }
 
 fn document(
@@ -116,7 +114,7 @@ fn document(
     probed: &[Probed],
     permission: Permission,
     variable: &dyn Fn(&str) -> Option<String>,
-) -> Value {
+) -> Map<String, Value> {
     let mut document = Map::new();
     let mut set = |key: &str, value: Value| drop(document.insert(key.to_owned(), value));
     set("$schema", json!("https://opencode.ai/config.json"));
@@ -145,7 +143,7 @@ fn document(
         set("small_model", json!(model));
         set("model", json!(model));
     }
-    Value::Object(document)
+    document
 }
 
 fn known(endpoint: &LlmEndpoint) -> &'static Known {

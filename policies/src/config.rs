@@ -229,6 +229,34 @@ pub struct Agent {
     pub tool: Tool,
     /// `agent.packages`: what the agent's image installs besides, each once, in the order of the file.
     pub packages: Vec<PackageName>,
+    /// `agent.interface`: what `ocs start` gives a person.
+    pub interface: Interface,
+    /// `agent.mcp-config`: the file that names MCP servers for the agent, as written: absolute, with `~/` in front, or
+    /// seen from the project or a place of `read-only-paths`. It has no `..`.
+    pub mcp_config: Option<String>,
+}
+
+/// What `ocs start` gives a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// A server for a browser.
+    Web,
+    /// The tool itself, in the terminal.
+    Tui,
+}
+
+impl Interface {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Web, Self::Tui];
+
+    /// The word in the config.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Tui => "tui",
+        }
+    }
 }
 
 /// The name of a Debian package, `[a-z0-9][a-z0-9+._-]*`. Never ends in `-`: apt-get would remove what stands before it.

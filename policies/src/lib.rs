@@ -33,8 +33,8 @@ mod yaml;
 
 pub use compile::paths::why_not_shown;
 pub use config::{
-    Agent, Config, EnvName, EnvPassthrough, LlmEndpoint, PackageName, ReadOnlyPath, SandboxName,
-    Scheme, TcpEndpoint, Tool,
+    Agent, Config, EnvName, EnvPassthrough, Interface, LlmEndpoint, PackageName, ReadOnlyPath,
+    SandboxName, Scheme, TcpEndpoint, Tool,
 };
 pub use decide::NameVerdict;
 pub use explain::{Explanation, Finding, Step};

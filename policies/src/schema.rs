@@ -97,6 +97,16 @@ fn agent() -> Value {
         "type": ["object", "null"],
         "additionalProperties": false,
         "properties": {
+            "interface": {
+                "description": "What `ocs start` gives: a server for a browser, or the tool in the terminal.",
+                "enum": ["web", "tui"],
+                "default": "web"
+            },
+            "mcp-config": {
+                "description": "A JSON file that names MCP servers for the agent: in the project, or in one of read-only-paths.",
+                "type": "string",
+                "minLength": 1
+            },
             "packages": {
                 "description": "Debian packages for the agent's image; the engine native shows what the host has.",
                 "type": ["array", "null"],

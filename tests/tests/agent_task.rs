@@ -50,6 +50,64 @@ for_each_user! {
     }
 }
 
+/// An MCP server of a few lines, that leaves a mark in the box and offers one tool.
+const SERVER: &str = r#"
+import json, sys
+open("mcp-began", "w").write("x")
+for line in sys.stdin:
+    asked = json.loads(line)
+    answers = {
+        "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "x", "version": "1"}},
+        "tools/list": {"tools": [{"name": "weigh", "description": "Weighs.", "inputSchema": {"type": "object", "properties": {}}}]},
+    }
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": answers.get(asked["method"], {})}), flush=True)
+"#;
+
+/// What a host's git config can hold besides the two lines that a commit needs.
+const GIT: &str = "[user]\n\tname = A Person\n\temail = person@ok.test\n\tsigningkey = secret-1\n\
+    [http]\n\textraHeader = \"Authorization: secret-2\"\n[credential]\n\thelper = store --file secret-3\n";
+
+#[test]
+fn an_agent_gets_the_project_s_servers_our_commands_and_the_user_s_name_and_nothing_else()
+-> Result<()> {
+    let look = "git config user.name > who; git config user.email >> who; git config --list > git; \
+        ls ~/.ocs/skills > skills; (echo x >> ~/.ocs/opencode.json) 2>/dev/null || echo kept > kept; \
+        opencode debug skill > skill & opencode mcp list > servers 2>&1; wait";
+    let mut desk = Desk::scripted(As::Ordinary, &[bash(look), say("Looked.")])?;
+    let policy = format!("{POLICY}agent:\n  mcp-config: mcp.json\n");
+    let project = desk.project("project", &policy)?;
+    project.write("mcp.json", r#"{"scales": {"type": "local", "command": ["python3", "server.py"]}, "bad": {"type": "local"}}"#)?;
+    project.write("server.py", SERVER)?;
+    desk.world
+        .write(desk.who, &desk.who.home().join(".gitconfig"), GIT)?;
+    let task = desk.task(&project, &["--timeout", "120", "x"], None)?;
+    assert_eq!(task.finished.code(), 0, "{:#?}", task.finished);
+    let read = |name: &str| fs::read_to_string(desk.world.outside(&project.directory().join(name)));
+    assert_eq!(read("who")?, "A Person\nperson@ok.test\n");
+    assert!(!read("git")?.contains("secret"), "{}", read("git")?);
+    assert_eq!(
+        (read("skills")?, read("kept")?),
+        (
+            "refused-request\nwrite-worklog\n".to_owned(),
+            "kept\n".to_owned()
+        )
+    );
+    for (file, part) in [
+        ("servers", "\u{2713} scales"),
+        ("skill", "/home/agent/.ocs/skills/refused-request/SKILL.md"),
+    ] {
+        assert!(read(file)?.contains(part), "{file}: {}", read(file)?);
+    }
+    assert_eq!(read("mcp-began")?, "x");
+    assert!(
+        task.finished.stderr.contains("agent.mcp-config: `bad`"),
+        "{:#?}",
+        task.finished
+    );
+    desk.close()
+}
+
 #[test]
 fn an_agent_that_fails_is_told_in_its_own_words() -> Result<()> {
     let mut desk = Desk::scripted(As::Ordinary, &[say("never")])?;

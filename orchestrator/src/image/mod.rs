@@ -7,6 +7,7 @@ pub(crate) mod seccomp;
 
 pub(crate) mod build;
 pub(crate) mod compose;
+pub(crate) mod kit;
 pub(crate) mod sidecar;
 pub(crate) mod versions;
 

@@ -19,16 +19,16 @@ const DIRECTORIES_MAX: usize = 50_000;
 
 /// The project's directory, held open.
 #[derive(Debug)]
-pub(super) struct Files(OwnedFd);
+pub(crate) struct Files(OwnedFd);
 
 impl Files {
     /// Opens it.
-    pub(super) fn of(root: &Path) -> io::Result<Self> {
+    pub(crate) fn of(root: &Path) -> io::Result<Self> {
         Ok(Self(File::open(root)?.into()))
     }
 
     /// A file's text.
-    pub(super) fn read(&self, path: &str) -> Result<String, String> {
+    pub(crate) fn read(&self, path: &str) -> Result<String, String> {
         // A FIFO does not keep us waiting, and a terminal does not become ours.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = File::from(self.open(path, flags)?);

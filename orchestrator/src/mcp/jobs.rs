@@ -66,9 +66,17 @@ impl Jobs {
         Self {
             ocs: world.exe.clone(),
             directory: project.root().to_owned(),
-            config: args.config.as_ref().map(|config| world.cwd.join(config)),
-            engine: name(args.engine.to_possible_value()).unwrap_or_default(),
-            mode: args.mode.and_then(|mode| name(mode.to_possible_value())),
+            config: args
+                .sandbox
+                .config
+                .as_ref()
+                .map(|config| world.cwd.join(config)),
+            engine: name(args.sandbox.fence.engine.to_possible_value()).unwrap_or_default(),
+            mode: args
+                .sandbox
+                .fence
+                .mode
+                .and_then(|mode| name(mode.to_possible_value())),
             running: Arc::default(),
             next: AtomicU64::new(0),
         }

@@ -23,6 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::launch;
 use crate::project::Project;
 use crate::world::World;
+pub(crate) use files::Files;
 use jobs::Jobs;
 use shop::Shop;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    let project = Project::find(args.config.as_deref(), world)?;
+    let project = Project::find(args.sandbox.config.as_deref(), world)?;
     launch::config(&project, console)?; // a mistake is told now, not at the first task
     let jobs = Jobs::new(args, world, &project);
     let shop = Arc::new(Shop::new(jobs, project.root())?);

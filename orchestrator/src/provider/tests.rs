@@ -54,7 +54,7 @@ fn each_model_server_becomes_a_provider_with_its_models_and_their_context() {
         "small_model": "lmstudio/small",
     });
     assert_eq!(
-        document(&config, &probed, Permission::Attended, &nothing),
+        Value::Object(document(&config, &probed, Permission::Attended, &nothing)),
         expected
     );
 }
@@ -62,7 +62,13 @@ fn each_model_server_becomes_a_provider_with_its_models_and_their_context() {
 #[test]
 fn a_key_is_named_and_never_written() {
     let config = config("llm-endpoints: [http://10.0.0.13:8000]\nenv: {VLLM_API_KEY: sk-secret}\n");
-    let text = document(&config, &[serving(&[])], Permission::Unattended, &nothing).to_string();
+    let text = json!(document(
+        &config,
+        &[serving(&[])],
+        Permission::Unattended,
+        &nothing
+    ))
+    .to_string();
     assert!(
         !text.contains("sk-secret") && text.contains("{env:VLLM_API_KEY}"),
         "{text}"

@@ -20,9 +20,10 @@ use policies::Config;
 use crate::cli::TaskArgs;
 use crate::console::{Console, Style, escaped};
 use crate::exit::{Exit, Failure};
-use crate::launch::{self, Access, Order, Show, Stream, Streams};
+use crate::launch::{self, Order, Stream, Streams};
+use crate::outfit::{Outfit, Wanted};
 use crate::project::Project;
-use crate::provider;
+use crate::provider::Permission;
 use crate::tools::{Onto, Profile};
 use crate::world::World;
 use changes::Tree;
@@ -71,7 +72,7 @@ fn perform(
     console: &mut Console<'_>,
 ) -> Result<(Report, Exit), Failure> {
     let task = wish::read(args, world, console)?;
-    let project = Project::find(args.config.as_deref(), world)?;
+    let project = Project::find(args.sandbox.config.as_deref(), world)?;
     let config = launch::config(&project, console)?;
     let tool = match &args.tool {
         Some(name) => Profile::named(name)?,
@@ -119,40 +120,24 @@ fn order(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Order, Failure> {
+    let wanted = Wanted {
+        profile,
+        permission: Permission::Unattended,
+        state: Some(place.state()),
+        directory: &place.outfit(),
+    };
+    let outfit = Outfit::of(wanted, (project, config), world, console)?;
     let onto = Onto {
         server: None,
         session: place.session(),
     };
-    let words = profile.headless(onto, &args.agent_args);
-    let mut shows = Vec::new();
-    let mut environment: Vec<(OsString, OsString)> = Vec::new();
-    let variables = profile.environment.iter();
-    environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
-    if let Some(below) = profile.state {
-        shows.push(Show {
-            from: place.state().to_owned(),
-            at: launch::in_home(below),
-            access: Access::ReadWrite,
-        });
-    }
-    if let Some(variable) = profile.config {
-        let rendered = provider::render(
-            project,
-            config,
-            provider::Permission::Unattended,
-            world,
-            console,
-        )?;
-        let shown = provider::show(&place.config_file(&rendered)?);
-        environment.push((variable.into(), shown.at.clone().into()));
-        shows.push(shown);
-    }
+    let words = profile.headless(onto, &[outfit.words, args.agent_args.clone()].concat());
     Ok(Order {
-        engine: args.engine,
-        mode: args.mode.map(Into::into),
+        engine: args.sandbox.fence.engine,
+        mode: args.sandbox.fence.mode.map(Into::into),
         allow_observe: args.allow_observe,
-        environment,
-        shows,
+        environment: outfit.environment,
+        shows: outfit.shows,
         streams,
         unattended: true,
         ..Order::of(words.into_iter().map(OsString::from).collect())

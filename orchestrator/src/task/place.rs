@@ -3,7 +3,7 @@
 //! ```text
 //! <state>/tasks/lock               held while places begin and end
 //! <state>/tasks/<task>/task        the text; locked as long as its ocs lives
-//! <state>/tasks/<task>/config      what the tool is to know of model servers, shown read-only
+//! <state>/tasks/<task>/outfit/     what the tool is to know, shown read-only
 //! <state>/tasks/<task>/state/      the agent's own state, shown read-write
 //! <state>/tasks/<task>/kept        --keep: this place stays
 //! <state>/tasks/<task>.events      what the agent said; the newest stay
@@ -123,13 +123,9 @@ impl Place {
         private_file(&self.events).map_err(disk("make", &self.events))
     }
 
-    /// What the tool is to know, as a file.
-    pub(super) fn config_file(&self, text: &str) -> Result<PathBuf, Failure> {
-        let path = self.directory.join("config");
-        private_file(&path)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(disk("write", &path))?;
-        Ok(path)
+    /// Where what the tool is to know lies.
+    pub(super) fn outfit(&self) -> PathBuf {
+        self.directory.join("outfit")
     }
 
     /// The command's streams, and the end of the pipe from which its events come.

@@ -6,10 +6,6 @@
 //! A task never stands on a command line or in a variable: every profile reads it from stdin, which is a file. Only
 //! OpenCode 1.x is run by our suites; the other profiles are declared from their documentation.
 //! Clauses: O5, O6, O7.
-#![allow(
-    dead_code,
-    reason = "the commands that serve and attach are being built on it"
-)]
 
 mod events;
 mod profiles;
@@ -19,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use policies::Tool;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 use crate::world::World;
@@ -46,6 +43,8 @@ pub(crate) struct Profile {
     pub(crate) state: Option<&'static str>,
     /// The variable that names a config file of ours, where there is such a thing.
     pub(crate) config: Option<&'static str>,
+    /// What names a file of MCP servers on its command line, in the form of Claude Code, where it takes one.
+    pub(crate) mcp_servers: Option<&'static str>,
     /// What it should know of a box: no updates, no catalogues, nothing that would be refused anyway.
     pub(crate) environment: &'static [(&'static str, &'static str)],
 }
@@ -70,7 +69,8 @@ pub(crate) struct Server {
 }
 
 /// Whom a server is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Face {
     /// Programs.
     Api,

@@ -51,6 +51,7 @@ pub(super) fn opencode(program: Vec<String>, version: Option<Version>) -> Profil
         events: Events::OpenCode,
         state: Some(".local/share/opencode"),
         config: Some("OPENCODE_CONFIG"),
+        mcp_servers: None,
         environment: OPENCODE_OFFLINE,
     }
 }
@@ -67,6 +68,7 @@ pub(super) fn omp(program: Vec<String>) -> Profile {
         events: Events::Omp,
         state: Some(".omp"),
         config: None,
+        mcp_servers: None,
         environment: &[],
     }
 }
@@ -90,6 +92,7 @@ pub(super) fn claude(program: Vec<String>) -> Profile {
         events: Events::Claude,
         state: Some(".claude"),
         config: None,
+        mcp_servers: Some("--mcp-config"),
         environment: &[
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
             ("DISABLE_AUTOUPDATER", "1"),
@@ -110,6 +113,7 @@ pub(super) fn command(program: Vec<String>) -> Profile {
         events: Events::Text,
         state: None,
         config: None,
+        mcp_servers: None,
         environment: &[],
     }
 }

@@ -1,10 +1,11 @@
 //! `agent`.
 
-use super::Compiler;
+use super::paths::malformed;
+use super::{Compiler, nearest};
 use crate::yaml::{Kind, Node, Scalar, quoted};
-use crate::{Agent, PackageName, Tool};
+use crate::{Agent, Interface, PackageName, Tool};
 
-pub(crate) const KEYS: [&str; 2] = ["packages", "tool"];
+pub(crate) const KEYS: [&str; 4] = ["interface", "mcp-config", "packages", "tool"];
 
 /// What a shell would read otherwise than literally; no shell reads a tool's command.
 const SHELL: [char; 22] = [
@@ -13,15 +14,51 @@ const SHELL: [char; 22] = [
 ];
 
 impl Compiler {
-    pub(super) fn agent(&mut self, node: &Node) -> Agent {
-        let sections = self
-            .map(node, "`agent`", &KEYS, "agent.")
+    pub(super) fn agent(&mut self, node: Option<&Node>) -> Agent {
+        let sections = node
+            .and_then(|node| self.map(node, "`agent`", &KEYS, "agent."))
             .unwrap_or_default();
         let tool = sections.get("tool").and_then(|node| self.tool(node));
         Agent {
             tool: tool.unwrap_or(Tool::OpenCode),
             packages: self.packages(sections.get("packages").copied()),
+            interface: self.interface(sections.get("interface").copied()),
+            mcp_config: self.mcp_config(sections.get("mcp-config").copied()),
         }
+    }
+
+    fn interface(&mut self, node: Option<&Node>) -> Interface {
+        let Some((node, text)) = self.text_of(node, "agent.interface") else {
+            return Interface::Web;
+        };
+        let found = Interface::ALL.into_iter().find(|one| one.code() == text);
+        found.unwrap_or_else(|| {
+            let words = Interface::ALL.map(Interface::code);
+            let message = format!("{} is no interface: {}", quoted(text), words.join(", "));
+            let write = nearest(text, words).map(|word| format!("interface: {word}"));
+            self.error(node.place, message, write);
+            Interface::Web
+        })
+    }
+
+    fn mcp_config(&mut self, node: Option<&Node>) -> Option<String> {
+        let (node, text) = self.text_of(node, "agent.mcp-config")?;
+        let whole = if text.starts_with(['/', '~']) {
+            text.to_owned()
+        } else {
+            format!("/{text}")
+        };
+        if let Some((why, _)) = malformed(&whole) {
+            self.error(node.place, format!("{}: {why}", quoted(text)), None);
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// A value that is one text; none where it is not there.
+    fn text_of<'n>(&mut self, node: Option<&'n Node>, key: &str) -> Option<(&'n Node, &'n str)> {
+        let node = node?;
+        Some((node, self.scalar(node, key)?.text.as_str()))
     }
 
     fn packages(&mut self, node: Option<&Node>) -> Vec<PackageName> {

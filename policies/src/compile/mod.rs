@@ -19,10 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::yaml::{Kind, Node, Place, Scalar, quoted};
-use crate::{Agent, Config, ConfigError, EnvName, Limits, Mode, Rule, SandboxName, Tool, Warning};
-
-/// Keys of the contract whose effect is not built yet. A line goes away with the commit that builds it.
-const NOT_YET: [&str; 2] = ["agent.interface", "agent.mcp-config"];
+use crate::{Config, ConfigError, EnvName, Limits, Mode, Rule, SandboxName, Warning};
 
 /// The keys of a file, in the order of DESIGN's table.
 pub(crate) const KEYS: [&str; 14] = [
@@ -125,13 +122,7 @@ impl Compiler {
             private_addresses: self.private_addresses(section("private-addresses")),
             env_passthrough: self.env_passthrough(section("env-passthrough")),
             env: self.env(section("env")),
-            agent: section("agent").map_or(
-                Agent {
-                    tool: Tool::OpenCode,
-                    packages: Vec::new(),
-                },
-                |node| self.agent(node),
-            ),
+            agent: self.agent(section("agent")),
             read_only_paths: self.read_only_paths(section("read-only-paths")),
             limits: section("limits").map_or(Limits::UNLESS_LISTED, |node| self.limits(node)),
             sandbox_name: sandbox_name?,
@@ -179,7 +170,7 @@ impl Compiler {
         })
     }
 
-    /// The entries of a map by key; unknown, repeated and unbuilt keys are mistakes. An empty section is an empty map.
+    /// The entries of a map by key; unknown and repeated keys are mistakes. An empty section is an empty map.
     fn map<'n>(
         &mut self,
         node: &'n Node,
@@ -197,9 +188,7 @@ impl Compiler {
             }
             first.insert(text, key.place);
             let full = format!("{prefix}{text}");
-            if NOT_YET.contains(&full.as_str()) {
-                self.error(key.place, format!("`{full}` is not supported yet"), None);
-            } else if keys.contains(&text) {
+            if keys.contains(&text) {
                 found.insert(text, value);
             } else {
                 let message = format!("unknown key {}", quoted(&full));

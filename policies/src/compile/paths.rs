@@ -146,7 +146,7 @@ impl Compiler {
 }
 
 /// Why a text is no path that can be judged, and the corrected one.
-fn malformed(text: &str) -> Option<(String, Option<String>)> {
+pub(super) fn malformed(text: &str) -> Option<(String, Option<String>)> {
     let home_of_another = text.starts_with('~') && text != "~" && !text.starts_with("~/");
     if home_of_another || !(text.starts_with('/') || text.starts_with('~')) {
         return Some(("a path is absolute, or starts with `~/`".to_owned(), None));

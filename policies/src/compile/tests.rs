@@ -1,5 +1,5 @@
 use super::*;
-use crate::{EnvName, Source};
+use crate::{EnvName, Interface, Source, Tool};
 
 fn parse(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let source = Source { name: "f", text };
@@ -143,7 +143,8 @@ limits:
   cpus: many
   idle-timeout: 10
 agent:
-  interface: tui
+  interface: gui
+  mcp-config: ../mcp.json
 network-mode: filterd
 ";
     assert_eq!(
@@ -162,8 +163,9 @@ network-mode: filterd
             "f:16:11: `limits.memory`: `8g` is no amount from 16MiB to 128TiB; write: memory: 8GiB",
             "f:17:9: `limits.cpus`: `many` is no number from 0.01 to 8192",
             "f:18:17: `limits.idle-timeout`: `10` is no time between 1ms and 168h; write: idle-timeout: 10s",
-            "f:20:3: `agent.interface` is not supported yet",
-            "f:21:15: `filterd` is no network mode: none, restricted, filtered, observe; write: network-mode: filtered",
+            "f:20:14: `gui` is no interface: web, tui; write: interface: tui",
+            "f:21:15: `../mcp.json`: `..` is not allowed",
+            "f:22:15: `filterd` is no network mode: none, restricted, filtered, observe; write: network-mode: filtered",
         ]
     );
 }
@@ -186,15 +188,6 @@ fn what_was_not_read_is_not_called_missing() {
         errors.iter().all(|error| !error.contains("missing")),
         "{errors:?}"
     );
-}
-
-#[test]
-fn keys_that_are_not_built_are_refused_and_all_others_are_known() {
-    for key in NOT_YET {
-        let (section, name) = key.split_once('.').unwrap();
-        let errors = parse(&format!("sandbox-name: a\n{section}:\n  {name}: 1\n")).unwrap_err();
-        assert_eq!(errors, [format!("f:3:3: `{key}` is not supported yet")]);
-    }
 }
 
 #[test]
@@ -297,6 +290,8 @@ limits:
 agent:
   tool: [claude, --print]
   packages: [g++, python3.11, libssl-dev, g++]
+  interface: tui
+  mcp-config: config/mcp.json
 ";
     let (config, _) = parse(text).unwrap();
     let expected = Limits {
@@ -320,10 +315,20 @@ agent:
         .map(crate::PackageName::as_str)
         .collect();
     assert_eq!(packages, ["g++", "python3.11", "libssl-dev"]);
+    assert_eq!(config.agent().interface, Interface::Tui);
+    assert_eq!(
+        config.agent().mcp_config.as_deref(),
+        Some("config/mcp.json")
+    );
     let (config, _) = parse("sandbox-name: a\n").unwrap();
     assert_eq!(*config.limits(), Limits::UNLESS_LISTED);
-    assert_eq!(config.agent().packages, []);
-    assert_eq!(config.agent().tool, Tool::OpenCode);
+    let expected = crate::Agent {
+        tool: Tool::OpenCode,
+        packages: Vec::new(),
+        interface: Interface::Web,
+        mcp_config: None,
+    };
+    assert_eq!(*config.agent(), expected);
 }
 
 #[test]
