@@ -68,6 +68,8 @@ pub enum Command {
     Task(Box<TaskArgs>),
     /// Start the agent's server behind the fence
     Start(StartArgs),
+    /// Start it for programs: nobody is asked, and tasks attach to it
+    Conductor(StartArgs),
     /// End the agent's server, and wait until nothing of it is left
     Stop(StopArgs),
     /// Say whether the agent's server runs, and how it is
@@ -142,18 +144,34 @@ pub struct InitArgs {
     pub presets: Vec<String>,
 }
 
-/// `ocs run`.
-#[derive(Args, Debug)]
-pub struct RunArgs {
+/// What every command takes that brings a box up.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FenceArgs {
     /// What builds the box
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
     pub engine: Engine,
-    /// How much of the network this run gets; the config says for every run
+    /// How much of the network it gets; the config says where this does not
     #[arg(long, value_name = "MODE", value_enum)]
     pub mode: Option<Mode>,
+}
+
+/// The same, where the config may be another.
+#[derive(Args, Clone, Debug)]
+pub struct SandboxArgs {
+    /// The box.
+    #[command(flatten)]
+    pub fence: FenceArgs,
     /// Another config in place of the project's own
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// `ocs run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The box, and of which config.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// Let `observe`, which passes every public destination, run with nobody watching
     #[arg(long)]
     pub allow_observe: bool,
@@ -251,15 +269,9 @@ which is named.";
 #[derive(Args, Debug)]
 #[command(after_help = VERIFY_HELP)]
 pub struct ProveArgs {
-    /// What builds the box
-    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
-    /// How much of the network the sandbox gets; the config says for every run
-    #[arg(long, value_name = "MODE", value_enum)]
-    pub mode: Option<Mode>,
-    /// Another config in place of the project's own
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// The box, and of which config.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

@@ -2,6 +2,7 @@
 use crate::cli::{Command, NotACommand};
 use crate::console::{Console, Style};
 use crate::exit::{Exit, Failure};
+use crate::tools::Face;
 use crate::world::World;
 
 /// Runs one command.
@@ -22,7 +23,8 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
         Command::Mcp(args) => crate::mcp::run(args, world, console),
         Command::Task(args) => crate::task::run(args, world, console),
         Command::Run(args) => crate::run::run(args, world, console),
-        Command::Start(args) => crate::server::start(args, world, console),
+        Command::Start(args) => crate::server::start(args, Face::Web, world, console),
+        Command::Conductor(args) => crate::server::start(args, Face::Api, world, console),
         Command::Stop(args) => crate::server::stop(args, world, console),
         Command::Status(args) => crate::server::status(args, world, console),
         Command::List(args) => crate::server::list(args, world, console),

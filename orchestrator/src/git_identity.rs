@@ -53,10 +53,10 @@ impl Identity {
     /// `user.name\nA Name\0user.email\n..\0`; what stands last counts, as for git.
     fn complete(&mut self, listed: &str) {
         let of = |key: &str| {
-            let lines = listed
+            let mut lines = listed
                 .split('\0')
                 .filter_map(|entry| entry.split_once('\n'));
-            let last = lines.filter(|(found, _)| *found == key).last();
+            let last = lines.rfind(|(found, _)| *found == key);
             last.map(|(_, value)| value.to_owned())
                 .filter(|value| plain(value))
         };

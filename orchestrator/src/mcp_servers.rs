@@ -145,18 +145,11 @@ pub(crate) fn for_claude(servers: &Servers) -> Value {
                 ..
             } => {
                 let (program, arguments) = command.split_first().unzip();
-                json!({"type": "stdio", "command": program, "args": arguments, "env": environment})
+                json!({"type": "stdio", "command": program, "args": arguments, "env": environment.clone().unwrap_or_default()})
             }
             Server::Remote { url, headers, .. } => {
-                json!({"type": "http", "url": url, "headers": headers})
+                json!({"type": "http", "url": url, "headers": headers.clone().unwrap_or_default()})
             }
-        };
-        let value = match value {
-            Value::Object(fields) => fields
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .collect(),
-            other => other,
         };
         listed.insert(name.clone(), value);
     }
@@ -258,7 +251,7 @@ mod tests {
         }"#;
         let expected = json!({"mcpServers": {
             "here": {"type": "stdio", "command": "x", "args": ["y"], "env": {"A": "1"}},
-            "there": {"type": "http", "url": "https://ok.test/mcp"},
+            "there": {"type": "http", "url": "https://ok.test/mcp", "headers": {}},
         }});
         assert_eq!(for_claude(&understood(text).0), expected);
     }

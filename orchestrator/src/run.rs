@@ -19,11 +19,11 @@ pub(crate) fn run(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    let project = Project::find(args.config.as_deref(), world)?;
+    let project = Project::find(args.sandbox.config.as_deref(), world)?;
     let config = launch::config(&project, console)?;
     let order = Order {
-        engine: args.engine,
-        mode: args.mode.map(Into::into),
+        engine: args.sandbox.fence.engine,
+        mode: args.sandbox.fence.mode.map(Into::into),
         allow_observe: args.allow_observe,
         ..Order::of(args.command.clone())
     };

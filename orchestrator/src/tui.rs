@@ -1,11 +1,15 @@
 //! `ocs tui`: an agent tool in this terminal, behind the fence, chosen as COMPATIBILITY 2.2 has it.
 use std::ffi::OsString;
 
-use crate::attended;
+use policies::Config;
+
 use crate::cli::TuiArgs;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::launch::{self, Order, warn};
+use crate::outfit::Outfit;
+use crate::project::Project;
+use crate::provider::Permission;
 use crate::server;
 use crate::tools::{Profile, on_path};
 use crate::world::World;
@@ -40,21 +44,38 @@ pub(crate) fn run(
         None => choose(offered, world, console)?,
     };
     let profile = Profile::found(&Profile::named(&name)?, world);
-    let mut command: Vec<OsString> = profile
-        .interactive(&[])
-        .into_iter()
-        .map(OsString::from)
-        .collect();
+    serve(&profile, args, (&project, &config), world, console)
+}
+
+/// Runs a tool in this terminal, behind the fence.
+///
+/// # Errors
+/// As `ocs run`.
+pub(crate) fn serve(
+    profile: &Profile,
+    args: &TuiArgs,
+    (project, config): (&Project, &Config),
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let outfit = Outfit::lasting(
+        profile,
+        Permission::Attended,
+        (project, config),
+        world,
+        console,
+    )?;
+    let words = profile.interactive(&outfit.words);
+    let mut command: Vec<OsString> = words.into_iter().map(OsString::from).collect();
     command.extend(args.arguments.iter().cloned());
-    let given = attended::given(&profile, &project, &config, world, console)?;
     let order = Order {
-        engine: args.engine,
-        mode: args.mode.map(Into::into),
-        environment: given.environment,
-        shows: given.shows,
+        engine: args.fence.engine,
+        mode: args.fence.mode.map(Into::into),
+        environment: outfit.environment,
+        shows: outfit.shows,
         ..Order::of(command)
     };
-    let prepared = launch::prepare(order, &project, &config, world, console)?;
+    let prepared = launch::prepare(order, project, config, world, console)?;
     launch::warn_of_skipped(&prepared.skipped, console);
     let ended = prepared.bring_up(console)?.attend(None);
     ended.tell(console);

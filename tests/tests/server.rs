@@ -17,14 +17,14 @@ use serde_json::Value;
 
 /// Serves as `opencode web` does; `FAKE` in its environment says what goes wrong.
 const SERVER: &str = r#"#!/usr/bin/python3
-import base64, http.server, os, pathlib, sys, urllib.request
+import base64, http.server, json, os, pathlib, sys, urllib.request
 if sys.argv[1] == "attach":
-    print("attach", sys.argv[2:], os.environ["OPENCODE_SERVER_PASSWORD"])
+    print("attach", sys.argv[2:], os.getcwd(), os.environ["OPENCODE_SERVER_PASSWORD"])
     sys.exit(0)
 if sys.argv[1] == "hello":
     print("tui in", os.getcwd(), (pathlib.Path.home() / ".local/share/opencode").is_dir())
     sys.exit(5)
-assert sys.argv[1:] == ["web", "--hostname", "127.0.0.1", "--port", "4096"], sys.argv
+assert sys.argv[1] in ("web", "serve") and sys.argv[2:] == ["--hostname", "127.0.0.1", "--port", "4096"], sys.argv
 fake = os.environ.get("FAKE", "")
 print("starting", flush=True)
 if fake == "dies":
@@ -44,6 +44,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.say(200, urllib.request.urlopen("http://evil.test/", timeout=5).read().decode())
             except Exception as error:
                 return self.say(200, "refused: %s" % error)
+        if self.path == "/face":
+            return self.say(200, sys.argv[1] + " " + json.load(open(os.environ["OPENCODE_CONFIG"])).get("permission", {}).get("*", "asks"))
         self.say(200, '{"healthy":true}')
     def say(self, status, text):
         self.send_response(status)
@@ -292,6 +294,32 @@ for_each_user! {
         ground.assert_clean()
     }
 
+    fn a_conductor_serves_programs_and_asks_nobody_and_is_no_other_server(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        for (command, face) in [("conductor", "serve allow"), ("start", "web asks")] {
+            ground.call(&project, &["ocs", command, "--detach"])?.succeeded()?;
+            let url = "http://127.0.0.1:4096/face";
+            assert_eq!(ground.get(&project, url, &ground.password()?)?, format!("{face} 200"));
+            let other = if command == "start" { "conductor" } else { "start" };
+            let refused = ground.call(&project, &["ocs", other, "--detach"])?;
+            assert!(refused.code() == 64 && refused.stderr.contains(&format!("and not as `ocs {other}`")), "{refused}");
+            ground.call(&project, &["ocs", command, "--detach"])?.succeeded()?;
+            ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        }
+        ground.assert_clean()
+    }
+
+    fn a_project_whose_interface_is_the_terminal_s_is_started_there(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", &format!("{CONFIG}agent:\n  interface: tui\n  tool: [opencode, hello]\n"))?;
+        let ran = ground.call(&project, &["ocs", "start"])?;
+        assert_eq!((ran.code(), ran.stdout.as_str()), (5, "tui in /project True\n"), "{ran}");
+        let refused = ground.call(&project, &["ocs", "start", "--detach"])?;
+        assert!(refused.code() == 64 && refused.stderr.contains("agent.interface is `tui`"), "{refused}");
+        ground.assert_clean()
+    }
+
     fn the_old_names_are_links_that_do_what_they_did(who) {
         let ground = Ground::new(who)?;
         let project = ground.project("project", CONFIG)?;
@@ -321,7 +349,7 @@ for_each_user! {
             assert!(!opened.stdout.contains("planted"), "{opened}");
         }
         let terminal = ground.call(&project, &["ocs-terminal", "--session", "s"])?.succeeded()?;
-        assert_eq!(terminal.stdout, format!("attach ['http://127.0.0.1:4096', '--session', 's'] {password}\n"));
+        assert_eq!(terminal.stdout, format!("attach ['http://127.0.0.1:4096', '--session', 's'] / {password}\n"));
         ground.call(&project, &["ocs", "stop"])?.succeeded()?;
         ground.assert_clean()
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use clap::Args;
 use policies::Port;
 
-use super::{Engine, Mode};
+use super::FenceArgs;
 
 const START_HELP: &str = "\
 The agent's server runs in the box and is published on 127.0.0.1 of this host, at --port or the next free one from 4096, \
@@ -22,12 +22,9 @@ Examples:
 #[command(after_help = START_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag each, as typed")]
 pub struct StartArgs {
-    /// What builds the box
-    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
-    /// How much of the network it gets; the config says for every start
-    #[arg(long, value_name = "MODE", value_enum)]
-    pub mode: Option<Mode>,
+    /// The box.
+    #[command(flatten)]
+    pub fence: FenceArgs,
     /// The port of 127.0.0.1 [default: the next free one from 4096]
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub port: Option<Port>,
@@ -110,12 +107,9 @@ pub struct TuiArgs {
     /// Which tool, without asking
     #[arg(long, value_name = "TOOL")]
     pub tool: Option<String>,
-    /// What builds the box
-    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
-    /// How much of the network it gets; the config says for every run
-    #[arg(long, value_name = "MODE", value_enum)]
-    pub mode: Option<Mode>,
+    /// The box.
+    #[command(flatten)]
+    pub fence: FenceArgs,
     /// For the tool
     #[arg(
         trailing_var_arg = true,

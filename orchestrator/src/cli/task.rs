@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Engine, Mode};
+use super::SandboxArgs;
 
 const TASK_HELP: &str = "\
 stdout is one JSON document, whatever happens: ok, exit_code, timed_out, result, session, events, duration_ms, refused, \
@@ -28,18 +28,12 @@ pub struct TaskArgs {
     /// Seconds that it may take
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub timeout: u64,
-    /// What builds the box
-    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
-    /// How much of the network it gets; the config says for every run
-    #[arg(long, value_name = "MODE", value_enum)]
-    pub mode: Option<Mode>,
+    /// The box, and of which config.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// The agent's program; the config says for every run
     #[arg(long, value_name = "TOOL")]
     pub tool: Option<String>,
-    /// Another config in place of the project's own
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
     /// Let `observe`, which passes every public destination, run with nobody watching
     #[arg(long)]
     pub allow_observe: bool,

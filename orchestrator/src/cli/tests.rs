@@ -37,9 +37,28 @@ fn help_lists_no_command_that_is_not_built() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let built = [
-        "init", "run", "task", "start", "stop", "status", "list", "logs", "web", "web-auth",
-        "terminal", "tui", "reset", "mcp", "policy", "audit", "build", "compose", "versions",
-        "verify", "doctor",
+        "init",
+        "run",
+        "task",
+        "start",
+        "conductor",
+        "stop",
+        "status",
+        "list",
+        "logs",
+        "web",
+        "web-auth",
+        "terminal",
+        "tui",
+        "reset",
+        "mcp",
+        "policy",
+        "audit",
+        "build",
+        "compose",
+        "versions",
+        "verify",
+        "doctor",
     ];
     assert_eq!(listed, built);
 }
@@ -77,7 +96,11 @@ fn the_command_of_run_keeps_its_own_flags() {
         };
         assert_eq!(args.command, ["curl", "-sS", "--json", "x"]);
         assert_eq!(
-            (args.mode, args.engine, args.json),
+            (
+                args.sandbox.fence.mode,
+                args.sandbox.fence.engine,
+                args.json
+            ),
             (Some(Mode::None), Engine::Auto, false)
         );
     }

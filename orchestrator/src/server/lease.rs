@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::status::Counters;
 use crate::exit::{Exit, Failure};
 use crate::project::{StateDir, private_dir};
+use crate::tools::Face;
 
 /// What is known of a server.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -29,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) engine: String,
     pub(crate) mode: String,
     pub(crate) tool: String,
+    /// Whom it is for.
+    pub(crate) face: Face,
     pub(crate) port: u16,
     pub(crate) url: String,
     pub(crate) since: Timestamp,
@@ -181,6 +184,7 @@ mod tests {
             engine: "native".to_owned(),
             mode: "filtered".to_owned(),
             tool: "opencode".to_owned(),
+            face: Face::Web,
             port: 4096,
             url: "http://127.0.0.1:4096".to_owned(),
             since: std::time::SystemTime::UNIX_EPOCH.into(),

@@ -4,18 +4,20 @@
 use std::ffi::OsString;
 
 use clap::ValueEnum;
-use policies::Mode;
+use policies::{Config, Interface, Mode};
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Facts, Phase, Standing, look};
 use super::supervise::{self, Stay};
 use crate::approval::{self, Snapshot};
-use crate::cli::StartArgs;
+use crate::cli::{StartArgs, TuiArgs};
 use crate::console::{Console, Style};
 use crate::engine::staying::Staying;
 use crate::exit::{Exit, Failure};
 use crate::launch;
 use crate::project::Project;
+use crate::tools::{Face, Profile};
+use crate::tui;
 use crate::world::World;
 
 /// What a supervisor says to `ocs start --detach`, one JSON line each.
@@ -46,15 +48,16 @@ pub(super) enum Word {
 /// It does not run, with the code and the message of what was in the way.
 pub(crate) fn start(
     args: &StartArgs,
+    face: Face,
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     if args.supervised {
-        return supervise::supervised(args, world, console);
+        return supervise::supervised(args, face, world, console);
     }
     let project = super::project(world, console)?;
     if let Standing::Held(facts) = look(&project.state().run()) {
-        return already(args, facts.as_deref(), console);
+        return already((args, face), facts.as_deref(), console);
     }
     let config = launch::config(&project, console)?;
     if args.detach && !args.allow_observe && mode(args, &config) == Mode::Observe {
@@ -64,22 +67,53 @@ pub(crate) fn start(
     if let Some(hash) = &args.hash {
         pinned(hash, &project, world, console)?;
     }
-    if args.detach {
+    if face == Face::Web && config.agent().interface == Interface::Tui {
+        return in_terminal(args, (&project, &config), world, console);
+    }
+    if args.detach || face == Face::Api {
         // Asked here, where the terminal is; the supervisor then finds it approved.
         approval::settle(&project, world.terminal, world, console)?;
-        return detached(args, world, console);
     }
-    supervise::serve(args, Stay::Here, &project, &config, world, console)
+    if args.detach {
+        return detached(args, face, world, console);
+    }
+    supervise::serve(
+        (args, face),
+        Stay::Here,
+        (&project, &config),
+        world,
+        console,
+    )
+}
+
+/// `agent.interface: tui`: the tool itself, as sandboxed-opencode had it.
+fn in_terminal(
+    args: &StartArgs,
+    (project, config): (&Project, &Config),
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    if args.detach || args.port.is_some() {
+        let message = "agent.interface is `tui`: there is no server to detach or to give a port";
+        return Err(Failure::usage(message).next("ocs start, or ocs conductor for programs"));
+    }
+    let profile = Profile::found(&config.agent().tool, world);
+    let tui = TuiArgs {
+        tool: None,
+        fence: args.fence,
+        arguments: Vec::new(),
+    };
+    tui::serve(&profile, &tui, (project, config), world, console)
 }
 
 /// How much of the network is asked for.
-pub(super) fn mode(args: &StartArgs, config: &policies::Config) -> Mode {
-    args.mode.map_or(config.mode(), Mode::from)
+pub(super) fn mode(args: &StartArgs, config: &Config) -> Mode {
+    args.fence.mode.map_or(config.mode(), Mode::from)
 }
 
 /// One that runs is what was asked for, unless something else was asked for.
 fn already(
-    args: &StartArgs,
+    (args, face): (&StartArgs, Face),
     facts: Option<&Facts>,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
@@ -90,12 +124,15 @@ fn already(
         );
     };
     let other_mode = args
+        .fence
         .mode
         .map(Mode::from)
         .filter(|mode| mode.code() != facts.mode);
     let other_port = args.port.filter(|port| port.get() != facts.port);
+    let other_face = (facts.face != face).then(|| format!("as `ocs {}`", command(face)));
     let wanted = other_mode
         .map(|mode| format!("in mode {}", mode.code()))
+        .or(other_face)
         .or_else(|| other_port.map(|port| format!("on port {port}")));
     if let Some(wanted) = wanted {
         let (url, mode) = (&facts.url, &facts.mode);
@@ -132,10 +169,15 @@ fn pinned(
     Ok(())
 }
 
-fn detached(args: &StartArgs, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
+fn detached(
+    args: &StartArgs,
+    face: Face,
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
     let unheard =
         |error: std::io::Error| Failure::new(Exit::Fence, "start the supervisor").because(error);
-    let mut supervisor = Staying::start(&world.exe, &words(args)).map_err(unheard)?;
+    let mut supervisor = Staying::start(&world.exe, &words(args, face)).map_err(unheard)?;
     while let Some(line) = supervisor.line().map_err(unheard)? {
         match serde_json::from_str(&line) {
             Ok(Word::Detached) => console.note("waiting for the server to answer"),
@@ -172,16 +214,24 @@ fn detached(args: &StartArgs, world: &World, console: &mut Console<'_>) -> Resul
     .next("ocs logs"))
 }
 
+/// The command that starts such a server.
+const fn command(face: Face) -> &'static str {
+    match face {
+        Face::Api => "conductor",
+        Face::Web => "start",
+    }
+}
+
 /// What a supervisor is called with: what we were, where it matters after approval.
-fn words(args: &StartArgs) -> Vec<OsString> {
-    let mut words: Vec<OsString> = ["start", "--supervised", "--detach"]
+fn words(args: &StartArgs, face: Face) -> Vec<OsString> {
+    let mut words: Vec<OsString> = [command(face), "--supervised", "--detach"]
         .map(OsString::from)
         .into();
     let mut add = |flag: &str, value: String| words.extend([flag.into(), value.into()]);
-    if let Some(engine) = args.engine.to_possible_value() {
+    if let Some(engine) = args.fence.engine.to_possible_value() {
         add("--engine", engine.get_name().to_owned());
     }
-    if let Some(mode) = args.mode {
+    if let Some(mode) = args.fence.mode {
         add("--mode", Mode::from(mode).code().to_owned());
     }
     if let Some(port) = args.port {
@@ -207,19 +257,18 @@ mod tests {
             let Ok(Command::Start(asked)) = parse(line.split(' ').map(OsString::from)) else {
                 panic!("{line}");
             };
-            let called = std::iter::once(OsString::from("ocs")).chain(words(&asked));
+            let called = std::iter::once(OsString::from("ocs")).chain(words(&asked, Face::Web));
             let Ok(Command::Start(heard)) = parse(called) else {
                 panic!("{line}");
             };
             let facts = |args: &StartArgs| {
                 let StartArgs {
-                    engine,
-                    mode,
+                    fence,
                     port,
                     allow_observe,
                     ..
                 } = args.clone();
-                (engine, mode, port, allow_observe)
+                (fence, port, allow_observe)
             };
             assert_eq!(facts(&heard), facts(&asked));
             assert!(heard.supervised && heard.detach);

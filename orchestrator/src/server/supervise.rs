@@ -21,12 +21,13 @@ use super::port::{self, Chosen};
 use super::start::Word;
 use super::status::{Counters, counters};
 use super::{overview, start};
-use crate::attended::{self, Given};
 use crate::cli::StartArgs;
 use crate::console::{Console, Style};
 use crate::exit::{Exit, Failure};
 use crate::launch::{self, Ended, Order, Prepared, Publish, Stream, Streams};
+use crate::outfit::Outfit;
 use crate::project::{Project, StateDir};
+use crate::provider::Permission;
 use crate::tools::{Face, Profile, Server};
 use crate::world::{Terminal, World};
 
@@ -48,13 +49,20 @@ const ANSWERS: Duration = Duration::from_secs(90);
 /// Said to the one who started us, and to nobody else.
 pub(super) fn supervised(
     args: &StartArgs,
+    face: Face,
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let project = Project::find(None, world)?;
     let mut run = || {
         let config = project.config()?.0;
-        serve(args, Stay::Detached, &project, &config, world, console)
+        serve(
+            (args, face),
+            Stay::Detached,
+            (&project, &config),
+            world,
+            console,
+        )
     };
     run().map_err(|failure| {
         let word = Word::Failed {
@@ -82,10 +90,9 @@ fn say(word: &Word) -> io::Result<()> {
 /// # Errors
 /// It did not come up, did not answer, or its fence ended.
 pub(super) fn serve(
-    args: &StartArgs,
+    (args, face): (&StartArgs, Face),
     stay: Stay,
-    project: &Project,
-    config: &Config,
+    (project, config): (&Project, &Config),
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
@@ -97,16 +104,21 @@ pub(super) fn serve(
         );
     };
     let profile = Profile::found(&config.agent().tool, world);
-    let (server, command) = server_of(&profile)?;
+    let (server, command) = server_of(&profile, face)?;
     let Chosen { port, turn } = port::choose(args.port, state)?;
-    let mut facts = facts(args, project, config, &profile, port, world);
+    let mut facts = facts((args, face), project, config, &profile, port, world);
     lease.write(&facts)?;
     let password = Password::make(state)?;
     let forgotten = Forget(state.clone());
     let (copier, streams) = Copier::new(&log::of_server(state), stay == Stay::Here)
         .map_err(|error| Failure::new(Exit::No, "begin the server's log").because(error))?;
-    let given = attended::given(&profile, project, config, world, console)?;
-    let order = order(args, server, command, (port, &password), given, streams);
+    let permission = match face {
+        Face::Api => Permission::Unattended,
+        Face::Web => Permission::Attended,
+    };
+    let outfit = Outfit::lasting(&profile, permission, (project, config), world, console)?;
+    let mut order = order(args, server, command, (port, &password), outfit, streams);
+    order.unattended = face == Face::Api;
     let prepared = launch::prepare(order, project, config, world, console)?;
     prepared.facts().engine.clone_into(&mut facts.engine);
     prepared.facts().mode.code().clone_into(&mut facts.mode);
@@ -200,10 +212,10 @@ impl Drop for Forget {
     }
 }
 
-fn server_of(profile: &Profile) -> Result<(Server, Vec<String>), Failure> {
+fn server_of(profile: &Profile, face: Face) -> Result<(Server, Vec<String>), Failure> {
     profile
         .server
-        .zip(profile.serving(Face::Web, port::USUAL))
+        .zip(profile.serving(face, port::USUAL))
         .ok_or_else(|| {
             let name = profile.program.first().map_or("", String::as_str);
             Failure::usage(format!("agent.tool `{name}` has no server to start"))
@@ -212,7 +224,7 @@ fn server_of(profile: &Profile) -> Result<(Server, Vec<String>), Failure> {
 }
 
 fn facts(
-    args: &StartArgs,
+    (args, face): (&StartArgs, Face),
     project: &Project,
     config: &Config,
     profile: &Profile,
@@ -228,6 +240,7 @@ fn facts(
         engine: String::new(),
         mode: start::mode(args, config).code().to_owned(),
         tool: profile.name.to_owned(),
+        face,
         port: port.get(),
         url: format!("http://127.0.0.1:{port}"),
         since: world.now.into(),
@@ -242,18 +255,19 @@ fn order(
     server: Server,
     command: Vec<String>,
     (port, password): (Port, &Password),
-    given: Given,
+    outfit: Outfit,
     [stdout, stderr]: [OwnedFd; 2],
 ) -> Order {
-    let Given {
+    let Outfit {
         mut environment,
         shows,
-    } = given;
+        ..
+    } = outfit;
     environment.push((server.password.into(), password.as_str().into()));
     let inside = Port::new(port::USUAL).unwrap_or(port);
     Order {
-        engine: args.engine,
-        mode: args.mode.map(Into::into),
+        engine: args.fence.engine,
+        mode: args.fence.mode.map(Into::into),
         allow_observe: args.allow_observe,
         environment,
         shows,

@@ -39,12 +39,12 @@ pub(crate) fn run(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    if matches!(args.engine, Engine::Docker | Engine::Podman) {
+    if matches!(args.sandbox.fence.engine, Engine::Docker | Engine::Podman) {
         // Its attacker is our own program, which the containers do not show.
         let message = "ocs verify tries engine `native` only; it cannot attack a container yet";
         return Err(Failure::usage(message).next("ocs verify --engine native"));
     }
-    let project = Project::find(args.config.as_deref(), world)?;
+    let project = Project::find(args.sandbox.config.as_deref(), world)?;
     let config = launch::config(&project, console)?;
     let (answers, said) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .map_err(|error| Failure::new(Exit::No, "make a pipe").because(error))?;
@@ -54,8 +54,8 @@ pub(crate) fn run(
         .into();
     command.extend([home.into(), "--state".into(), project.state().path().into()]);
     let order = Order {
-        engine: args.engine,
-        mode: args.mode.map(Into::into),
+        engine: args.sandbox.fence.engine,
+        mode: args.sandbox.fence.mode.map(Into::into),
         streams: Streams {
             stdin: Stream::Nothing,
             stdout: Stream::Given(said),
