@@ -65,6 +65,9 @@ fn answer(
     stub: &Arc<Stub>,
     app: &Arc<App>,
 ) -> io::Result<()> {
+    if datagrams.is_empty() && listeners.is_empty() {
+        return Ok(()); // there is no sandbox; a runtime that nobody took along could not be dropped here
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -89,9 +92,6 @@ fn answer(
         tasks.spawn(async move { dns_serve::tcp(listener, stub, ending(&app)).await });
     }
     drop(within);
-    if tasks.is_empty() {
-        return Ok(()); // there is no sandbox
-    }
     let served = move || drop(runtime.block_on(tasks.join_all()));
     std::thread::Builder::new()
         .name("dns".to_owned())
