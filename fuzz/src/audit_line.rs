@@ -91,6 +91,7 @@ fn events(text: impl Fn(usize) -> Text, plain: impl Fn(usize) -> String) -> [Eve
                 exe: Some(text(5)),
             },
             dropped: Vec::new(),
+            count: 1,
         }),
         Event::Dns(DnsEvent {
             name: text(2),

@@ -206,6 +206,7 @@ impl Counts<'_> {
             Event::Close(_)
             | Event::Gap(_)
             | Event::Policy(_)
+            | Event::Question(_)
             | Event::Start(_)
             | Event::Stop(_) => {}
         }
@@ -223,7 +224,7 @@ impl Counts<'_> {
             None => host.clone(),
         };
         match (event.decision, event.reason) {
-            (Decision::Allow, _) => self.allowed += 1,
+            (Decision::Allow, _) => self.allowed += event.count,
             (Decision::Deny, Some(reason)) => {
                 let suggestion = self.suggestion(event, &host);
                 let what = if what.is_empty() {
@@ -236,7 +237,7 @@ impl Counts<'_> {
                     host,
                     port: event.port,
                     reason: reason.code(),
-                    count: 1,
+                    count: event.count,
                     suggestion,
                 });
             }

@@ -13,7 +13,7 @@ use crate::pattern::Extent;
 use crate::policy::{Policy, Refusal};
 use crate::special::{self, HOST_ALIASES, Special};
 use crate::suggest;
-use crate::verdict::{Reach, RuleId};
+use crate::verdict::{Given, Reach, RuleId};
 use crate::{
     Carries, Deny, Destination, DnsName, Host, Mode, Permit, Port, Reason, Request, Rule, Target,
     Verdict, Via,
@@ -57,7 +57,10 @@ struct Lets {
 impl Policy {
     /// Judges a request by name and port. No I/O, no allocation, a cost of the name's labels and not of the rules.
     pub fn decide(&self, request: &Request) -> Verdict {
-        self.judge(request, &mut crate::explain::Silent)
+        match self.judge(request, &mut crate::explain::Silent) {
+            Verdict::Deny(deny) => self.lift(request, deny),
+            allow @ Verdict::Allow(_) => allow,
+        }
     }
 
     pub(crate) fn judge(&self, request: &Request, trace: &mut impl Trace) -> Verdict {
@@ -189,6 +192,7 @@ impl Policy {
             target,
             reach: lets.reach,
             generation: self.generation,
+            given: Given::Standing,
         })
     }
 
@@ -211,6 +215,9 @@ impl Policy {
     pub fn allows_name(&self, name: &DnsName) -> NameVerdict {
         if let Some(rule) = self.some_port(name) {
             return NameVerdict::Allow(rule.and_then(|rule| self.rules.get(rule)).cloned());
+        }
+        if let Some(rule) = self.granted_port(name) {
+            return NameVerdict::Allow(Some(rule.clone()));
         }
         // Refused on every port: the reason is the one that the commonest request gets.
         let host = Host::Name(name.clone());

@@ -16,6 +16,7 @@ mod decide;
 mod explain;
 mod file;
 mod grant;
+mod granted;
 mod host;
 mod limits;
 mod mode;
@@ -39,6 +40,7 @@ pub use config::{
 pub use decide::NameVerdict;
 pub use explain::{Explanation, Finding, Step};
 pub use file::{ConfigError, ConfigErrors, Source, Warning};
+pub use granted::{GRANTED_BY, Granted};
 pub use host::{Destination, DnsName, Host, HostError, Port};
 pub use limits::{Bytes, Cpus, Limits};
 pub use mode::Mode;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::hex;
 use crate::decide::counts;
 use crate::grant::{Grant, Kind};
+use crate::granted::Grants;
 use crate::names::Names;
 use crate::pattern::{Extent, Pattern};
 use crate::special::{self, Special};
@@ -49,6 +50,8 @@ pub struct Policy {
     pub(crate) mode: Mode,
     pub(crate) generation: Generation,
     pub(crate) hash: String,
+    /// The part of it that the file decides.
+    pub(crate) hash_of_file: String,
     pub(crate) surroundings: Surroundings,
     /// What allows a name.
     pub(crate) allow: Names<Grant>,
@@ -64,6 +67,8 @@ pub struct Policy {
     pub(crate) private: Vec<(IpNet, Rule)>,
     /// The entries that the numbers above name.
     pub(crate) rules: Rules,
+    /// What a person granted for this run, besides.
+    pub(crate) grants: Grants,
 }
 
 /// An entry of the denylist, compiled.
@@ -114,10 +119,12 @@ impl Config {
         let usable = named.chain(parts.host.values().flatten());
         let usable = usable.filter(|grant| counts(mode, grant.kind));
         let ports = usable.flat_map(|grant| grant.kind.ports()).collect();
+        let hash = self.fingerprint(mode);
         Policy {
             mode,
             generation: Generation(1),
-            hash: self.fingerprint(mode),
+            hash_of_file: hash.clone(),
+            hash,
             surroundings,
             allow: Names::new(&parts.allow),
             deny: Names::new(&parts.deny),
@@ -126,6 +133,7 @@ impl Config {
             ports,
             private: self.private_addresses.clone(),
             rules: Rules::new(parts.rules),
+            grants: Grants::none(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::audit::{Decision, Lost, Outcome};
+use crate::audit::{Decision, Lost, Outcome, Reply};
 use crate::{Mode, Reason, Via, presets};
 
 /// The dialect of both.
@@ -178,6 +178,7 @@ pub fn audit_event_schema() -> Value {
         ("gap", gap()),
         ("packet", packet()),
         ("policy", policy()),
+        ("question", question()),
         ("request", request()),
         ("start", start()),
         ("stop", stop()),
@@ -208,10 +209,14 @@ fn event(name: &str, fields: Vec<(&str, Value)>) -> Value {
     ];
     all.extend(fields);
     all.push(("digest", hash));
-    let required: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    let required: Vec<&str> = all
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !name.ends_with('?'))
+        .collect();
     let properties: Map<String, Value> = all
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .map(|(name, value)| (name.trim_end_matches('?').to_owned(), value.clone()))
         .collect();
     json!({"title": name, "required": required, "properties": properties})
 }
@@ -250,11 +255,6 @@ fn request() -> Vec<(&'static str, Value)> {
         "required": ["file", "line", "text"],
         "properties": {"file": text(), "line": {"type": "integer", "minimum": 1}, "text": text()}
     });
-    let process = json!({
-        "type": "object",
-        "required": ["pid", "exe"],
-        "properties": {"pid": or_null(&count()), "exe": or_null(&text())}
-    });
     vec![
         ("id", count()),
         ("decision", decision()),
@@ -267,8 +267,38 @@ fn request() -> Vec<(&'static str, Value)> {
         ("sni", or_null(&text())),
         ("address", or_null(&address())),
         ("generation", count()),
-        ("process", process),
+        ("process", process()),
         ("dropped", json!({"type": "array", "items": address()})),
+        (OPTIONAL_COUNT, json!({"type": "integer", "minimum": 2})),
+    ]
+}
+
+/// The one field that a line may leave out: a refusal that stands for itself alone.
+const OPTIONAL_COUNT: &str = "count?";
+
+fn process() -> Value {
+    json!({
+        "type": "object",
+        "required": ["pid", "exe"],
+        "properties": {"pid": or_null(&count()), "exe": or_null(&text())}
+    })
+}
+
+fn question() -> Vec<(&'static str, Value)> {
+    let by = json!({
+        "type": "object",
+        "required": ["uid", "user"],
+        "properties": {"uid": count(), "user": or_null(&text())}
+    });
+    vec![
+        ("question", json!({"type": "integer", "minimum": 1})),
+        ("host", text()),
+        ("port", port()),
+        ("answer", or_null(&json!({"enum": Reply::ALL}))),
+        ("by", or_null(&by)),
+        ("waiting", count()),
+        ("duration_ms", count()),
+        ("process", process()),
     ]
 }
 

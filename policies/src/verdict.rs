@@ -43,6 +43,7 @@ pub struct Permit {
     pub(crate) target: Target,
     pub(crate) reach: Reach,
     pub(crate) generation: Generation,
+    pub(crate) given: Given,
 }
 
 impl Permit {
@@ -86,10 +87,20 @@ impl PartialEq for Permit {
             && self.target == other.target
             && self.reach == other.reach
             && self.generation == other.generation
+            && self.given == other.given
     }
 }
 
 impl Eq for Permit {}
+
+/// Whether a permit stands for every request of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// A person gave it for this request.
+    Once,
+    /// The policy gives it.
+    Standing,
+}
 
 /// The entries of a policy, shared by all that it allowed: a permit names its rule without touching it, and whoever
 /// asks for the rule pays for the memory.

@@ -1,7 +1,8 @@
-//! Serves `/live`, `/ready`, `/status` and `/metrics` to whoever watches the proxy, on a socket that the agent cannot reach.
+//! Serves `/live`, `/ready`, `/status`, `/questions` and `/metrics` to whoever watches the proxy, on a socket that the agent cannot reach.
 //!
-//! A unix socket of mode 0600 beside the record; on request a loopback address of the host as well. It only answers:
-//! nothing is changed and nobody is dialled from here. Not here: what is counted (`metrics.rs`). Clauses: W8
+//! A unix socket of mode 0600 beside the record; on request a loopback address of the host as well. Nobody is dialled from
+//! here, and nothing is changed but by `POST /questions/N`, over the unix socket, where the kernel says who it is.
+//! Not here: what is counted (`metrics.rs`), what an answer opens (`questions.rs`). Clauses: P10, W8
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -13,24 +14,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use policies::audit::{Approver, Reply, Text};
+use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::live::Phase;
+use crate::questions::{self, Unheard};
 use crate::status::Status;
 
 /// Watchers at once; more wait in the backlog.
 const WATCHERS: usize = 16;
+/// Bytes of an answer to a question; a user's name is the longest of it.
+const LONGEST_ANSWER: usize = 4096;
 /// How long a watcher may take to ask.
 const HEAD: Duration = Duration::from_secs(5);
 /// The text format of Prometheus.
@@ -68,6 +75,9 @@ pub trait Watched: Send + Sync + 'static {
 
     /// Waits for the next.
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Whose process it is, where the kernel says so.
+    fn uid(stream: &Self::Stream) -> Option<u32>;
 }
 
 impl Watched for UnixListener {
@@ -75,6 +85,10 @@ impl Watched for UnixListener {
 
     async fn next(&self) -> io::Result<UnixStream> {
         Ok(self.accept().await?.0)
+    }
+
+    fn uid(stream: &UnixStream) -> Option<u32> {
+        stream.peer_cred().ok().map(|peer| peer.uid())
     }
 }
 
@@ -84,10 +98,14 @@ impl Watched for TcpListener {
     async fn next(&self) -> io::Result<TcpStream> {
         Ok(self.accept().await?.0)
     }
+
+    fn uid(_: &TcpStream) -> Option<u32> {
+        None
+    }
 }
 
 /// Serves watchers until the proxy ends.
-pub async fn serve(listener: impl Watched, app: Arc<App>) {
+pub async fn serve<L: Watched>(listener: L, app: Arc<App>) {
     let slots = Arc::new(Semaphore::new(WATCHERS));
     let mut watchers = JoinSet::new();
     loop {
@@ -102,8 +120,9 @@ pub async fn serve(listener: impl Watched, app: Arc<App>) {
         match stream {
             Ok(stream) => {
                 let app = Arc::clone(&app);
+                let uid = L::uid(&stream);
                 watchers.spawn(async move {
-                    watch(stream, &app).await;
+                    watch(stream, uid, &app).await;
                     drop(slot);
                 });
             }
@@ -113,10 +132,16 @@ pub async fn serve(listener: impl Watched, app: Arc<App>) {
     }
 }
 
-async fn watch(stream: impl AsyncRead + AsyncWrite + Unpin, app: &Arc<App>) {
-    let answer = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&request, app);
-        async move { Ok::<_, Infallible>(answer) }
+async fn watch(stream: impl AsyncRead + AsyncWrite + Unpin, uid: Option<u32>, app: &Arc<App>) {
+    let answer = service_fn(async |request: Request<Incoming>| {
+        let answer = match request.uri().path().strip_prefix("/questions/") {
+            Some(number) if request.method() == Method::POST => {
+                let number = number.parse().ok();
+                reply(number, request.into_body(), uid, app).await
+            }
+            Some(_) | None => answer(&request, app),
+        };
+        Ok::<_, Infallible>(answer)
     });
     // A watcher that breaks off is its own affair.
     http1::Builder::new()
@@ -144,11 +169,16 @@ fn answer<B>(request: &Request<B>, app: &App) -> Response<Full<Bytes>> {
             let status = serde_json::to_string(&Status::of(app)).unwrap_or_default();
             (StatusCode::OK, JSON, status + "\n")
         }
+        (&Method::GET, "/questions") => {
+            let listing = app.questions.listing(&app.live.policy());
+            let listing = serde_json::to_string(&listing).unwrap_or_default();
+            (StatusCode::OK, JSON, listing + "\n")
+        }
         (&Method::GET, "/metrics") => (StatusCode::OK, METRICS, app.sink.metrics().render()),
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,
             PLAIN,
-            "there is /live, /ready, /status and /metrics\n".to_owned(),
+            "there is /live, /ready, /status, /questions and /metrics\n".to_owned(),
         ),
         (_, _) => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -156,8 +186,54 @@ fn answer<B>(request: &Request<B>, app: &App) -> Response<Full<Bytes>> {
             "only GET\n".to_owned(),
         ),
     };
+    respond(status, kind, body)
+}
+
+fn respond(status: StatusCode, kind: HeaderValue, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+/// What is posted to `/questions/N`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    answer: Reply,
+    user: Option<String>,
+}
+
+async fn reply(
+    number: Option<u32>,
+    body: Incoming,
+    uid: Option<u32>,
+    app: &App,
+) -> Response<Full<Bytes>> {
+    let said = |status, text: &str| respond(status, PLAIN, format!("{text}\n"));
+    let Some(uid) = uid else {
+        return said(StatusCode::FORBIDDEN, "answers come over the unix socket");
+    };
+    let body = timeout(HEAD, Limited::new(body, LONGEST_ANSWER).collect()).await;
+    let bytes = body.ok().and_then(Result::ok).map(Collected::to_bytes);
+    let answer = bytes.and_then(|bytes| serde_json::from_slice::<Answer>(&bytes).ok());
+    let (Some(number), Some(Answer { answer, user })) = (number, answer) else {
+        return said(StatusCode::BAD_REQUEST, "that is no answer to a question");
+    };
+    let by = Approver {
+        uid,
+        user: user.as_deref().map(Text::new),
+    };
+    match questions::answer(app, number, answer, by) {
+        Ok(()) => said(StatusCode::OK, answer.code()),
+        Err(Unheard::Unknown) => said(
+            StatusCode::NOT_FOUND,
+            "there is no such question any longer",
+        ),
+        Err(Unheard::Late) => said(StatusCode::CONFLICT, "no request waits for it any longer"),
+        Err(Unheard::Unrecorded) => said(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the record could not be written",
+        ),
+    }
 }

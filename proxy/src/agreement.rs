@@ -24,6 +24,7 @@ use crate::capture::CapturedDestination;
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::process::Processes;
+use crate::questions::Questions;
 use crate::resolve::{Files, Resolver, Servers};
 use crate::session;
 use crate::sink::Sink;
@@ -195,6 +196,7 @@ impl World {
             resolver: Resolver::new(Servers::Given(Vec::new()), files, Duration::from_secs(1)),
             limits: Limits::default(),
             processes: Processes::default(),
+            questions: Questions::new(None),
             slots: Slots::new(8),
             refused: Slots::new(8),
         });

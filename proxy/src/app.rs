@@ -3,6 +3,7 @@
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::process::Processes;
+use crate::questions::Questions;
 use crate::resolve::Resolver;
 use crate::sink::Sink;
 use crate::slots::Slots;
@@ -20,6 +21,8 @@ pub struct App {
     pub limits: Limits,
     /// Who is behind a connection.
     pub processes: Processes,
+    /// What a person is asked.
+    pub questions: Questions,
     /// Connections that are served.
     pub slots: Slots,
     /// Connections that are told that there is no room.

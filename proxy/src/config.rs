@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Serve them on a loopback address as well: every user of this machine can read them
     #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
     pub admin_listen: Option<SocketAddr>,
+    /// Ask a person about a refused destination, over --admin, and let the request wait so long for the answer
+    #[arg(long, value_name = "SECONDS", requires = "admin", value_parser = value_parser!(u64).range(1..=300))]
+    pub ask: Option<u64>,
     /// A port of the host's 127.0.0.1 that leads into the sandbox; may be given more than once
     #[arg(
         long,
@@ -136,6 +139,9 @@ mod tests {
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --resolver dns.test",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin-listen 0.0.0.0:9090",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin-listen 9090",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --ask 30",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin s --ask 0",
+            "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --admin s --ask 301",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 extra",
             "ocs-proxy --policy p --audit a --listen 127.0.0.1:1 --publish 4096",
             "ocs-proxy --policy p --audit a --sandboxed --publish 0.0.0.0:80:80",

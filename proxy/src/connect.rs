@@ -27,7 +27,7 @@ pub(crate) async fn tunnel(
         destination,
         via: Via::Connect,
     };
-    let pinned = match pin(session, &request).await {
+    let pinned = match judge::pin(&session.app, &request, &session.process).await {
         Ok(pinned) => pinned,
         Err(refusal) => {
             let destination = Some(&request.destination);
@@ -45,13 +45,6 @@ pub(crate) async fn tunnel(
             looked_into(session, undecided, pinned).await
         }
     }
-}
-
-/// Judges a request by its name, and by the addresses of that name.
-pub(crate) async fn pin(session: &Session, request: &Request) -> Result<PinnedPermit, Refusal> {
-    let policy = session.app.live.policy();
-    let permit = judge::by_name(&policy, request)?;
-    judge::by_address(&session.app, &policy, permit).await
 }
 
 /// What is not looked into first is dialled before it is answered: the answer can say that nobody is there.

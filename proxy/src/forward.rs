@@ -99,8 +99,7 @@ async fn judge(
     request: &Request,
     kept: Option<Upstream>,
 ) -> Result<(Option<Upstream>, PinnedPermit), Refusal> {
-    let policy = session.app.live.policy();
-    let permit = judge::by_name(&policy, request)?;
+    let (policy, permit) = judge::by_name(&session.app, request, &session.process).await?;
     if let Some(upstream) = kept.filter(|upstream| upstream.serves(&permit)) {
         let pinned = upstream.open.pinned.clone();
         return Ok((Some(upstream), pinned));

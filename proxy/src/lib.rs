@@ -45,6 +45,7 @@ mod pipes;
 pub mod policy_store;
 pub mod process;
 pub mod publish;
+pub mod questions;
 pub mod record_file;
 pub mod record_writer;
 mod recorder;

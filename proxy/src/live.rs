@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use policies::audit::Outcome;
-use policies::{Carries, PinnedPermit, Policy, Verdict};
+use policies::{Carries, Permit, PinnedPermit, Policy, Request, Verdict};
 use tokio::sync::watch;
 
 /// The policy in force and the phase of life, as a value that can be waited on.
@@ -118,6 +118,21 @@ impl Live {
         drop(now.wait_for(|now| now.phase >= phase).await);
     }
 
+    /// Waits until the policy allows a request, and gives its permit.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: each call begins with the state as it is.
+    pub(crate) async fn allows(&self, request: &Request) -> Permit {
+        let mut now = self.now.subscribe();
+        loop {
+            let verdict = now.borrow_and_update().policy.decide(request);
+            if let Verdict::Allow(permit) = verdict {
+                return permit;
+            }
+            drop(now.changed().await);
+        }
+    }
+
     /// Waits until an open connection has to be cut, and says why.
     ///
     /// # Cancel safety
@@ -145,7 +160,7 @@ impl Open {
     /// Judges as at the start: by name, by address, by what is inside.
     fn still_allowed(&self, policy: &Policy) -> bool {
         let before = self.pinned.permit();
-        let permit = match policy.decide(before.request()) {
+        let permit = match policy.rejudge(before) {
             Verdict::Allow(permit) => permit,
             Verdict::Deny(_) => return false,
         };

@@ -88,8 +88,8 @@ impl Metrics {
     pub(crate) fn count(&self, event: &Event) {
         match event {
             Event::Request(request) => match request.reason {
-                None => bump(Some(&self.allowed), 1),
-                Some(reason) => bump(of(&Reason::ALL, &self.refused, &reason), 1),
+                None => bump(Some(&self.allowed), request.count),
+                Some(reason) => bump(of(&Reason::ALL, &self.refused, &reason), request.count),
             },
             Event::Close(close) => {
                 bump(of(&Outcome::ALL, &self.closed, &close.outcome), 1);
@@ -108,7 +108,7 @@ impl Metrics {
                 );
             }
             Event::Policy(policy) => self.generation.store(policy.generation.0, Relaxed),
-            Event::Gap(_) | Event::Start(_) | Event::Stop(_) => {}
+            Event::Gap(_) | Event::Question(_) | Event::Start(_) | Event::Stop(_) => {}
         }
     }
 

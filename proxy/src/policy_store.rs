@@ -197,7 +197,8 @@ async fn reload(source: &Arc<PolicySource>, seen: &mut Seen, app: &App) -> Reloa
         return Reload::Same;
     }
     let generation = Generation(app.live.policy().generation().0 + 1);
-    let policy = loaded.policy.at_generation(generation);
+    let granted = app.questions.granted();
+    let policy = loaded.policy.granting(granted).at_generation(generation);
     if let Err(unrecorded) = app.sink.record(&source.event(&policy)) {
         return Reload::Unrecorded(unrecorded);
     }

@@ -189,6 +189,7 @@ fn event(facts: Facts, written: Written) -> RequestEvent {
         generation,
         process,
         dropped,
+        count: 1,
     }
 }
 

@@ -235,12 +235,13 @@ impl Tally {
     fn count(&mut self, event: &Event) {
         match event {
             Event::Request(request) if request.decision == Decision::Allow => self.allowed += 1,
-            Event::Request(_) => self.denied += 1,
+            Event::Request(request) => self.denied += request.count,
             Event::Packet(packet) => self.packets += packet.count,
             Event::Close(_)
             | Event::Dns(_)
             | Event::Gap(_)
             | Event::Policy(_)
+            | Event::Question(_)
             | Event::Start(_)
             | Event::Stop(_) => {}
         }

@@ -33,6 +33,7 @@ use crate::live::{Live, Phase};
 use crate::policy_store::{self, LoadError, Loaded, PolicySource, Reload, Seen};
 use crate::process::Processes;
 use crate::publish::{self, Callers};
+use crate::questions::Questions;
 use crate::record_file;
 use crate::record_writer::Rotation;
 use crate::report;
@@ -228,6 +229,7 @@ fn app(arguments: &Arguments, loaded: Loaded, processes: Processes) -> Result<Ap
         sink,
         resolver: Resolver::new(servers, Files::default(), limits.lookup_timeout),
         processes,
+        questions: Questions::new(arguments.ask.map(Duration::from_secs)),
         slots: Slots::new(limits.connections),
         refused: Slots::new(TOLD),
         limits,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::live::Phase;
+use crate::questions::Counts;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -15,6 +16,7 @@ pub(crate) struct Status {
     record: Record,
     policy: Policy,
     requests: Requests,
+    questions: Counts,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +78,7 @@ impl Status {
                 denied,
                 open,
             },
+            questions: app.questions.counts(),
         }
     }
 }

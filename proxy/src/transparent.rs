@@ -28,7 +28,8 @@ use crate::app::App;
 use crate::capture::CapturedDestination;
 use crate::classify::Place;
 use crate::client_hello::{self, Opening, PeekError};
-use crate::connect::{self, pin};
+use crate::connect;
+use crate::judge;
 use crate::limits::Limits;
 use crate::respond::Refusal;
 use crate::session::{Next, Session};
@@ -140,7 +141,7 @@ impl Caught {
             destination: self.destination.clone(),
             via: Via::CapturedTcp,
         };
-        let pinned = match pin(session, &request).await {
+        let pinned = match judge::pin(&session.app, &request, &session.process).await {
             Ok(pinned) => pinned,
             Err(refusal) => {
                 undecided.denied(&refusal.deny()).ok();
@@ -170,7 +171,7 @@ impl Caught {
             destination,
             via: Via::CapturedTls,
         };
-        let refusal = match pin(session, &request).await {
+        let refusal = match judge::pin(&session.app, &request, &session.process).await {
             Ok(pinned) if pinned.permit().carries() == Carries::Http => {
                 Refusal::Denied(Deny::new(Reason::NotTls))
             }

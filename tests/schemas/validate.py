@@ -73,7 +73,7 @@ def ecs(lines):
 HEAD = re.compile(r"CEF:0((?:\|(?:[^|\\]|\\[|\\])*){6})\|(.*)", re.S)
 PAIR = re.compile(r"([A-Za-z][A-Za-z0-9]*)=((?:[^=\\]|\\[\\=nr])*?)(?: (?=[A-Za-z][A-Za-z0-9]*=)|$)", re.S)
 KEYS = set("""rt externalId deviceExternalId act reason app requestMethod dhost dst dpt proto spid sproc cnt outcome out in msg
- fname fileHash cn1 cn1Label cn2 cn2Label cn3 cn3Label cs1 cs1Label cs2 cs2Label cs3 cs3Label""".split())
+ suid suser fname fileHash cn1 cn1Label cn2 cn2Label cn3 cn3Label cs1 cs1Label cs2 cs2Label cs3 cs3Label""".split())
 NUMBERS = {"rt", "dpt", "spid", "cnt", "out", "in", "cn1", "cn2", "cn3"}
 
 

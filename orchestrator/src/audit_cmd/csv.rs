@@ -5,16 +5,14 @@ use policies::audit::{Event, Text};
 
 use crate::console::escaped;
 
-use super::row::{Row, code, word};
+use super::row::{Row, code, reply, word};
 
 /// The first line.
 pub(super) const HEADER: &str = "time,sandbox,run,seq,event,decision,reason,via,method,host,port,protocol,address,sni,\
-    rule_file,rule_line,rule_text,pid,exe,count,id,outcome,bytes_up,bytes_down,duration_ms\r\n";
+    rule_file,rule_line,rule_text,pid,exe,count,id,outcome,bytes_up,bytes_down,duration_ms,uid,user\r\n";
 
 /// The line of one event, with its line end.
 pub(super) fn line(row: &Row<'_>) -> String {
-    let text = |text: &str| cell(&escaped(text));
-    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     let record = row.record;
     let process = |exe: &policies::audit::Process| {
         exe.exe
@@ -48,13 +46,22 @@ pub(super) fn line(row: &Row<'_>) -> String {
         row.process.map(process).unwrap_or_default(),
         number(is_counted.then_some(row.count)),
     ];
-    cells.extend(match &record.event {
+    cells.extend(own(&record.event));
+    cells.join(",") + "\r\n"
+}
+
+/// What one kind of event alone has: `id` and what follows it.
+fn own(event: &Event) -> [String; 7] {
+    let empty = String::new;
+    match event {
         Event::Request(event) => [
             event.id.to_string(),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
         ],
         Event::Close(event) => [
             event.id.to_string(),
@@ -62,15 +69,37 @@ pub(super) fn line(row: &Row<'_>) -> String {
             event.bytes_up.to_string(),
             event.bytes_down.to_string(),
             event.duration_ms.to_string(),
+            empty(),
+            empty(),
         ],
+        Event::Question(event) => {
+            let by = event.by.as_ref();
+            let user = by.and_then(|by| by.user.as_ref()).map(Text::as_str);
+            [
+                event.question.to_string(),
+                reply(event).to_owned(),
+                empty(),
+                empty(),
+                event.duration_ms.to_string(),
+                number(by.map(|by| by.uid.into())),
+                text(user.unwrap_or_default()),
+            ]
+        }
         Event::Dns(_)
         | Event::Gap(_)
         | Event::Packet(_)
         | Event::Policy(_)
         | Event::Start(_)
         | Event::Stop(_) => Default::default(),
-    });
-    cells.join(",") + "\r\n"
+    }
+}
+
+fn text(text: &str) -> String {
+    cell(&escaped(text))
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// A text as a cell. What begins like a formula gets an apostrophe in front, which spreadsheets take for "this is text".

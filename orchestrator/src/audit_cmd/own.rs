@@ -20,6 +20,7 @@ pub(super) fn is_attempt(event: &Event) -> bool {
         | Event::Gap(_)
         | Event::Packet(_)
         | Event::Policy(_)
+        | Event::Question(_)
         | Event::Start(_)
         | Event::Stop(_) => false,
     }

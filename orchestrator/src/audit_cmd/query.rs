@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::world::World;
 
 use super::filter::Filter;
-use super::row::{Row, code, word};
+use super::row::{Row, code, reply, word};
 use super::{csv, record};
 
 /// Runs `ocs audit query`.
@@ -113,6 +113,21 @@ fn told(event: &Event) -> String {
             format!(
                 "generation {}, mode {}, {} {}",
                 policy.generation, policy.mode, policy.source, policy.hash
+            )
+        }
+        Event::Question(question) => {
+            let by = question.by.as_ref().map(|by| match &by.user {
+                Some(user) => format!(" by {user} (uid {})", by.uid),
+                None => format!(" by uid {}", by.uid),
+            });
+            format!(
+                "{}:{}: {}{}, {} waited, {} ms",
+                question.host,
+                question.port,
+                reply(question),
+                by.unwrap_or_default(),
+                question.waiting,
+                question.duration_ms
             )
         }
         Event::Start(start) => format!(

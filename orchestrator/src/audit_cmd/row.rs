@@ -2,7 +2,7 @@
 use std::net::IpAddr;
 
 use policies::audit::{
-    Decision, DnsEvent, Event, PacketEvent, Process, Record, RequestEvent, Text,
+    Decision, DnsEvent, Event, PacketEvent, Process, QuestionEvent, Record, RequestEvent, Text,
 };
 use policies::{Reason, Rule};
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub(super) struct Row<'r> {
     pub(super) address: Option<IpAddr>,
     pub(super) sni: Option<&'r str>,
     pub(super) process: Option<&'r Process>,
-    /// How often; 1 for a request.
+    /// How often; 1 for a request that stands for itself.
     pub(super) count: u64,
 }
 
@@ -56,6 +56,7 @@ impl<'r> Row<'r> {
             Event::Close(_) => row.named("close"),
             Event::Gap(_) => row.named("gap"),
             Event::Policy(_) => row.named("policy"),
+            Event::Question(event) => row.question(event),
             Event::Start(_) => row.named("start"),
             Event::Stop(_) => row.named("stop"),
         }
@@ -77,6 +78,17 @@ impl<'r> Row<'r> {
             port: event.port,
             address: event.address,
             sni: event.sni.as_ref().map(Text::as_str),
+            process: Some(&event.process),
+            count: event.count,
+            ..self
+        }
+    }
+
+    fn question(self, event: &'r QuestionEvent) -> Self {
+        Self {
+            kind: "question",
+            host: Some(event.host.to_string()),
+            port: Some(event.port),
             process: Some(&event.process),
             ..self
         }
@@ -138,6 +150,13 @@ impl<'r> Row<'r> {
             (None, None) => None,
         }
     }
+}
+
+/// What came of a question: what was said, or that nobody said anything.
+pub(super) fn reply(event: &QuestionEvent) -> &'static str {
+    event
+        .answer
+        .map_or("unanswered", policies::audit::Reply::code)
 }
 
 /// The word of a decision.

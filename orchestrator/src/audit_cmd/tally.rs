@@ -113,7 +113,11 @@ impl Tally {
                 self.decided(&Row::of(record));
             }
             Event::Gap(event) => self.lost += event.count.unwrap_or(1),
-            Event::Dns(_) | Event::Policy(_) | Event::Start(_) | Event::Stop(_) => {}
+            Event::Dns(_)
+            | Event::Policy(_)
+            | Event::Question(_)
+            | Event::Start(_)
+            | Event::Stop(_) => {}
         }
     }
 
@@ -283,6 +287,7 @@ mod tests {
             generation: Generation(1),
             process: Process::UNKNOWN,
             dropped: Vec::new(),
+            count: 1,
         })
     }
 

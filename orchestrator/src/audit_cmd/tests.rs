@@ -41,6 +41,7 @@ pub(crate) fn request(id: u64, host: &str, decision: Decision, exe: Option<&str>
             exe: exe.map(Text::new),
         },
         dropped: Vec::new(),
+        count: 1,
     })
 }
 
@@ -256,8 +257,8 @@ fn query_makes_a_table_for_spreadsheets() {
     let id = place.id();
     let expected = format!(
         "{}2026-11-21T01:00:00.000Z,{id},run-1,1,request,deny,not-whitelisted,connect,CONNECT,\
-         '=cmd|' /C calc'!A0,443,,,,,,,7,\"/opt/a, \"\"b\"\"\\n\\u{{1b}}[2J\",1,1,,,,\r\n\
-         2026-11-21T01:30:00.000Z,{id},run-1,2,close,,,,,,,,,,,,,,,,1,done,1500,2500000,40\r\n",
+         '=cmd|' /C calc'!A0,443,,,,,,,7,\"/opt/a, \"\"b\"\"\\n\\u{{1b}}[2J\",1,1,,,,,,\r\n\
+         2026-11-21T01:30:00.000Z,{id},run-1,2,close,,,,,,,,,,,,,,,,1,done,1500,2500000,40,,\r\n",
         csv::HEADER
     );
     assert_eq!((code, out, err.as_str()), (0, expected, ""));

@@ -97,7 +97,7 @@ fn once(records: &[Record]) -> Outcome {
             && event.decision == Decision::Deny
             && let Some(host) = &event.host
         {
-            *counts.entry(host.to_string()).or_default() += 1;
+            *counts.entry(host.to_string()).or_default() += event.count;
         }
     }
     let mut names = 0;

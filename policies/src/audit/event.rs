@@ -25,6 +25,8 @@ pub enum Event {
     Packet(PacketEvent),
     /// A policy came into force.
     Policy(PolicyEvent),
+    /// A person was asked about a refused destination.
+    Question(QuestionEvent),
     /// A decision.
     Request(RequestEvent),
     /// The first line.
@@ -113,6 +115,18 @@ pub struct RequestEvent {
     pub process: Process,
     /// Resolved addresses that were refused.
     pub dropped: Vec<IpAddr>,
+    /// How many refusals alike this line tells of, in a flood; left out where it is one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_one(count: &u64) -> bool {
+    *count == 1
 }
 
 /// `close`: the end of an allowed request.
@@ -222,6 +236,66 @@ pub struct DnsEvent {
     pub reason: Option<Reason>,
     /// How many queries of this kind since the last event of it.
     pub count: u64,
+}
+
+/// `question`: a person was asked about a refused destination, and this is how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionEvent {
+    /// Its number within the run; the line of the rule that a grant gives.
+    pub question: u32,
+    /// The host asked for.
+    pub host: Text,
+    /// The port asked for.
+    pub port: u16,
+    /// What the person said; null if nobody answered in time, or the policy changed meanwhile.
+    pub answer: Option<Reply>,
+    /// Who said it; null if nobody did.
+    pub by: Option<Approver>,
+    /// Requests that waited for it.
+    pub waiting: u64,
+    /// From the first of them to this line.
+    pub duration_ms: u64,
+    /// Who asked first.
+    pub process: Process,
+}
+
+/// What a person says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It may be reached from now on: the config says so.
+    Always,
+    /// It stays refused.
+    Deny,
+    /// The requests that wait may reach it.
+    Once,
+    /// It may be reached until this run ends.
+    Run,
+}
+
+impl Reply {
+    /// Every one, for schemas and tables.
+    pub const ALL: [Self; 4] = [Self::Always, Self::Deny, Self::Once, Self::Run];
+
+    /// Its name in the record.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Deny => "deny",
+            Self::Once => "once",
+            Self::Run => "run",
+        }
+    }
+}
+
+/// Who answered a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approver {
+    /// The user's number, as the kernel tells it.
+    pub uid: u32,
+    /// The user's name, as the client told it.
+    pub user: Option<Text>,
 }
 
 /// `gap`: events that could not be written one by one.

@@ -11,8 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 use super::chain::VERSION;
 use super::{
-    CloseEvent, DnsEvent, Event, Fault, GapEvent, PacketEvent, PolicyEvent, RequestEvent,
-    StartEvent, StopEvent, Timestamp,
+    CloseEvent, DnsEvent, Event, Fault, GapEvent, PacketEvent, PolicyEvent, QuestionEvent,
+    RequestEvent, StartEvent, StopEvent, Timestamp,
 };
 
 /// A line that was read.
@@ -132,6 +132,7 @@ impl<'line> Visitor<'line> for InOrderVisitor {
             "gap" => Event::Gap(GapEvent::deserialize(own)?),
             "packet" => Event::Packet(PacketEvent::deserialize(own)?),
             "policy" => Event::Policy(PolicyEvent::deserialize(own)?),
+            "question" => Event::Question(QuestionEvent::deserialize(own)?),
             "request" => Event::Request(RequestEvent::deserialize(own)?),
             "start" => Event::Start(StartEvent::deserialize(own)?),
             "stop" => Event::Stop(StopEvent::deserialize(own)?),

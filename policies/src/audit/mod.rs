@@ -16,8 +16,8 @@ mod verify;
 pub(crate) use chain::hex;
 pub use chain::{Chain, Header};
 pub use event::{
-    CloseEvent, Decision, DnsEvent, Event, GapEvent, Lost, Outcome, PacketEvent, PolicyEvent,
-    Process, RequestEvent, StartEvent, StopEvent,
+    Approver, CloseEvent, Decision, DnsEvent, Event, GapEvent, Lost, Outcome, PacketEvent,
+    PolicyEvent, Process, QuestionEvent, Reply, RequestEvent, StartEvent, StopEvent,
 };
 pub use line::Record;
 pub use part::{LAST_PART, Packing, Part};

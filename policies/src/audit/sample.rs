@@ -32,6 +32,7 @@ fn allowed() -> RequestEvent {
             exe: Some(Text::new("/usr/bin/curl")),
         },
         dropped: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5))],
+        count: 1,
     }
 }
 
@@ -50,6 +51,26 @@ fn denied() -> RequestEvent {
         generation: Generation(1),
         process: Process::UNKNOWN,
         dropped: Vec::new(),
+        count: 1,
+    }
+}
+
+fn answered() -> QuestionEvent {
+    QuestionEvent {
+        question: 1,
+        host: Text::new("pypi.example.org"),
+        port: 443,
+        answer: Some(Reply::Run),
+        by: Some(Approver {
+            uid: 1000,
+            user: Some(Text::new("alice")),
+        }),
+        waiting: 2,
+        duration_ms: 6_120,
+        process: Process {
+            pid: Some(4712),
+            exe: Some(Text::new("/usr/bin/pip")),
+        },
     }
 }
 
@@ -76,6 +97,13 @@ pub(crate) fn events() -> Vec<Event> {
             duration_ms: 412,
         }),
         Event::Request(denied()),
+        Event::Request(RequestEvent {
+            id: 6,
+            count: 40_211,
+            process: Process::UNKNOWN,
+            ..denied()
+        }),
+        Event::Question(answered()),
         Event::Packet(PacketEvent {
             protocol: Text::new("udp"),
             address: Some(IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8))),
@@ -97,7 +125,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Stop(StopEvent {
             cause: Text::new("drained"),
             allowed: 1,
-            denied: 1,
+            denied: 40_212,
             packets: 12,
         }),
     ]

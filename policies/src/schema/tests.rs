@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -65,7 +66,7 @@ fn the_schema_has_exactly_the_keys_that_the_parser_takes() {
 fn every_event_that_is_written_has_exactly_the_fields_of_the_schema_in_its_order() {
     let schema = audit_event_schema();
     let events = schema["oneOf"].as_array().unwrap();
-    let mut seen = Vec::new();
+    let (mut seen, mut fields) = (Vec::new(), BTreeSet::new());
     for line in sample::record()
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
@@ -76,7 +77,11 @@ fn every_event_that_is_written_has_exactly_the_fields_of_the_schema_in_its_order
             .iter()
             .find(|event| event["title"] == name.as_str())
             .unwrap();
-        assert_eq!(keys(&value), keys(&event["properties"]), "{name}");
+        let (found, known) = (keys(&value), keys(&event["properties"]));
+        let required: Vec<String> = serde_json::from_value(event["required"].clone()).unwrap();
+        assert!(found.iter().all(|key| known.contains(key)), "{name}");
+        assert!(required.iter().all(|key| found.contains(key)), "{name}");
+        fields.extend(found.into_iter().map(|key| (name.clone(), key)));
         let text = std::str::from_utf8(line).unwrap();
         let places: Vec<usize> = event["required"]
             .as_array()
@@ -97,4 +102,13 @@ fn every_event_that_is_written_has_exactly_the_fields_of_the_schema_in_its_order
         events.len(),
         "an event without a sample: {seen:?}"
     );
+    for event in events {
+        for key in keys(&event["properties"]) {
+            let name = event["title"].as_str().unwrap().to_owned();
+            assert!(
+                fields.contains(&(name, key.clone())),
+                "{key} is in no sample"
+            );
+        }
+    }
 }

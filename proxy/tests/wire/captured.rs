@@ -11,6 +11,7 @@ use proxy::capture::CapturedDestination;
 use proxy::limits::Limits;
 use proxy::live::Live;
 use proxy::process::Processes;
+use proxy::questions::Questions;
 use proxy::resolve::{Files, Resolver, Servers};
 use proxy::session;
 use proxy::sink::Sink;
@@ -61,6 +62,7 @@ impl Captured {
                 PATIENCE,
             ),
             processes: Processes::default(),
+            questions: Questions::new(None),
             slots: Slots::new(10),
             refused: Slots::new(10),
             limits,

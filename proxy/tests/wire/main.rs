@@ -15,6 +15,8 @@
 mod support;
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod captured;
 #[cfg(test)]
 mod connect;

@@ -5,7 +5,7 @@ use policies::audit::{Decision, Event, Process, Record, Text};
 
 use crate::console::escaped;
 
-use super::super::row::{Row, code, word};
+use super::super::row::{Row, code, reply, word};
 use super::{PRODUCT, VERSION};
 
 /// One event.
@@ -103,6 +103,15 @@ fn own(event: &Event) -> Pairs {
                 ("fileHash", event.hash.to_string()),
             ];
             pairs.extend(generation(event.generation));
+            pairs
+        }
+        Event::Question(event) => {
+            let mut pairs = vec![("outcome", reply(event).to_owned())];
+            if let Some(by) = &event.by {
+                pairs.push(("suid", by.uid.to_string()));
+                pairs.extend(by.user.as_ref().map(|user| ("suser", user.to_string())));
+            }
+            pairs.push(("cnt", event.waiting.to_string()));
             pairs
         }
         Event::Request(event) => [generation(event.generation), request(event.id)].concat(),

@@ -1,11 +1,12 @@
 //! Events as the Elastic Common Schema 8.11 has them. What it has no field for stands below `ocs`.
 use policies::Reason;
 use policies::audit::{
-    CloseEvent, Decision, DnsEvent, Event, PacketEvent, Process, Record, RequestEvent, Text,
+    CloseEvent, Decision, DnsEvent, Event, PacketEvent, Process, QuestionEvent, Record,
+    RequestEvent, Text,
 };
 use serde_json::{Map, Value, json};
 
-use super::super::row::{code, word};
+use super::super::row::{code, reply, word};
 use super::{PRODUCT, VERSION, known};
 
 const SCHEMA: &str = "8.11.0";
@@ -63,6 +64,7 @@ fn of(event: &Event) -> Told {
                 "hash": event.hash, "generation": event.generation, "source": event.source, "mode": event.mode.code(),
             }),
         ),
+        Event::Question(event) => question(event),
         Event::Gap(event) => plain(
             "network",
             &["info"],
@@ -87,6 +89,26 @@ fn of(event: &Event) -> Told {
                 "cause": event.cause, "allowed": event.allowed, "denied": event.denied, "packets": event.packets,
             }),
         ),
+    }
+}
+
+fn question(event: &QuestionEvent) -> Told {
+    let mut fields = vec![
+        ("destination.domain", json!(event.host)),
+        ("destination.address", json!(event.host)),
+        ("destination.port", json!(event.port)),
+        ("event.reason", json!(reply(event))),
+        ("event.duration", json!(event.duration_ms * 1_000_000)),
+    ];
+    if let Some(by) = &event.by {
+        fields.push(("user.id", json!(by.uid.to_string())));
+        fields.push(("user.name", json!(by.user)));
+    }
+    fields.extend(process(&event.process));
+    let ours = json!({"question": event.question, "waiting": event.waiting});
+    Told {
+        fields,
+        ..plain("configuration", &["info"], "question", ours)
     }
 }
 
@@ -116,6 +138,7 @@ fn request(event: &RequestEvent) -> Told {
     };
     let ours = known([
         ("id", json!(event.id)),
+        ("count", json!((event.count > 1).then_some(event.count))),
         ("via", json!(event.via.code())),
         ("generation", json!(event.generation)),
         ("dropped", json!(event.dropped)),

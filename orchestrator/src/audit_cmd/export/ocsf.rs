@@ -2,11 +2,11 @@
 use policies::Via;
 use policies::audit::{
     CloseEvent, Decision, DnsEvent, Event, GapEvent, Outcome, PacketEvent, PolicyEvent, Process,
-    Record, RequestEvent, Text,
+    QuestionEvent, Record, Reply, RequestEvent, Text,
 };
 use serde_json::{Value, json};
 
-use super::super::row::{code, word};
+use super::super::row::{code, reply, word};
 use super::{PRODUCT, VERSION, known};
 
 /// The version of the schema that these events fit.
@@ -82,6 +82,7 @@ pub(super) fn event(record: &Record) -> Value {
         Event::Dns(event) => dns(record, event),
         Event::Packet(event) => packet(record, event),
         Event::Policy(event) => policy(record, event),
+        Event::Question(event) => question(record, event),
         Event::Gap(event) => gap(record, event),
         // Application Lifecycle: 3 Start, 4 Stop.
         Event::Start(event) => lifecycle(record, 3, &format!("started, mode {}", event.mode)),
@@ -122,6 +123,11 @@ fn request(record: &Record, event: &RequestEvent) -> Value {
         &mut fields,
         "status_detail",
         json!(event.reason.map(policies::Reason::code)),
+    );
+    set(
+        &mut fields,
+        "count",
+        json!((event.count > 1).then_some(event.count)),
     );
     if class.class == 4002 {
         let url = host.map(|host| json!({"scheme": "http", "hostname": host, "port": event.port}));
@@ -233,6 +239,26 @@ fn policy(record: &Record, event: &PolicyEvent) -> Value {
         json!({
             "event": "policy", "hash": event.hash, "generation": event.generation, "source": event.source,
             "mode": event.mode.code(),
+        }),
+    );
+    fields
+}
+
+fn question(record: &Record, event: &QuestionEvent) -> Value {
+    let mut fields = common(record, &Class::base(LOW));
+    let message = format!(
+        "asked about {}:{}: {}",
+        event.host,
+        event.port,
+        reply(event)
+    );
+    set(&mut fields, "message", json!(message));
+    set(&mut fields, "duration", json!(event.duration_ms));
+    unmapped(
+        &mut fields,
+        json!({
+            "event": "question", "question": event.question, "host": event.host, "port": event.port,
+            "answer": event.answer.map(Reply::code), "by": event.by, "waiting": event.waiting,
         }),
     );
     fields

@@ -49,6 +49,7 @@ impl Wanted {
             | Event::Gap(_)
             | Event::Packet(_)
             | Event::Policy(_)
+            | Event::Question(_)
             | Event::Start(_)
             | Event::Stop(_) => {}
         }
@@ -71,9 +72,9 @@ impl Wanted {
         match event.reason {
             None if event.rule.is_some() => {}
             None | Some(Reason::NotWhitelisted | Reason::Port) => {
-                self.want(&text, event.via, 1, time);
+                self.want(&text, event.via, event.count, time);
             }
-            Some(reason) => self.refuse(text, reason, 1),
+            Some(reason) => self.refuse(text, reason, event.count),
         }
     }
 

@@ -18,15 +18,15 @@ fn a_record_as_it_was_written_is_accepted_and_gives_its_events_back() {
     let mut verifier = Verifier::new();
     verifier.feed(&record, |line| seen.push(line)).unwrap();
     let numbers: Vec<u64> = seen.iter().map(|line| line.seq).collect();
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     let events: Vec<Event> = seen.into_iter().map(|line| line.event).collect();
     assert_eq!(events, sample::events());
     let last = lines(&record).pop().unwrap();
     let head = hex(&Sha256::digest(&last[..last.len() - 1]).into());
     let expected = Verified {
-        lines: 9,
+        lines: 11,
         first: 1,
-        seq: 9,
+        seq: 11,
         head: String::from_utf8(head.to_vec()).unwrap(),
         ended: true,
     };
@@ -215,7 +215,7 @@ fn only_the_start_of_another_run_may_follow_the_stop_of_one() {
     let events = sample::events();
     let record = |next: &Event| {
         let mut chain = super::super::Chain::new(&header("a"));
-        let stop = chain.line(time, &events[8]).to_vec();
+        let stop = chain.line(time, &events[10]).to_vec();
         let mut chain = super::super::Chain::after(&header("b"), stop.trim_ascii_end()).unwrap();
         let next = chain.line(time, next).to_vec();
         [stop, next].concat()
@@ -242,7 +242,7 @@ fn a_second_file_is_checked_against_the_end_of_the_first() {
     let mut verifier = Verifier::after(first.seq, &first.head);
     verifier.feed(&rest, drop).unwrap();
     let second = verifier.finish().unwrap();
-    assert_eq!((second.lines, second.seq, second.ended), (5, 9, true));
+    assert_eq!((second.lines, second.seq, second.ended), (7, 11, true));
     let mut stranger = Verifier::after(first.seq, &"0".repeat(64));
     let bad = stranger.feed(&rest, drop).unwrap_err();
     assert_eq!(
@@ -303,7 +303,7 @@ fn a_part_alone_says_where_it_begins_and_a_part_that_ends_in_half_a_line_is_torn
     let mut verifier = Verifier::of_a_part();
     verifier.feed(&all[4..].concat(), drop).unwrap();
     let verified = verifier.finish().unwrap();
-    assert_eq!((verified.first, verified.lines, verified.seq), (5, 5, 9));
+    assert_eq!((verified.first, verified.lines, verified.seq), (5, 7, 11));
     let mut verifier = Verifier::of_a_part();
     verifier.feed(all[4], drop).unwrap();
     assert_eq!(verifier.feed(all[6], drop).unwrap_err().line, 2);

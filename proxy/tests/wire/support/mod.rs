@@ -1,5 +1,6 @@
 //! The world of one test: a policy, a proxy, a DNS server and origins, all of its own.
 
+pub mod admin;
 pub mod client;
 pub mod dns;
 pub mod hello;
