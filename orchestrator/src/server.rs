@@ -16,9 +16,13 @@ mod status;
 mod stop;
 mod supervise;
 
+use policies::Tool;
+
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::project::Project;
+use crate::task::Api;
+use crate::tools::Profile;
 use crate::world::World;
 
 pub(crate) use lease::{Facts, Standing, look};
@@ -39,6 +43,25 @@ pub(crate) fn project(world: &World, console: &mut Console<'_>) -> Result<Projec
         project.state().path().display()
     ));
     Ok(project)
+}
+
+/// The server that a task is given to, and the way to speak with it.
+///
+/// # Errors
+/// None runs, or what runs does not speak as OpenCode does.
+pub(crate) fn to_attach(project: &Project) -> Result<(Facts, Api), Failure> {
+    let facts = running(project).map_err(|failure| failure.next("ocs conductor --detach"))?;
+    let profile = Profile::of(&Tool::OpenCode, None);
+    let Some(server) = profile.server.filter(|_| facts.tool == profile.name) else {
+        let message = format!(
+            "tasks attach to servers of OpenCode, and this is {}",
+            facts.tool
+        );
+        return Err(Failure::usage(message).next("ocs task without --attach"));
+    };
+    let password = password::Password::read(project.state())?;
+    let api = Api::new(facts.port, password.authorization(server.user));
+    Ok((facts, api))
 }
 
 /// The server of the project that runs.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use policies::audit::{Decision, DnsEvent, Event, PacketEvent, Record, RequestEvent};
+use policies::audit::{Decision, DnsEvent, Event, PacketEvent, Record, RequestEvent, Timestamp};
 use policies::{Destination, Host, Policy, Port, Reason, Request, Verdict};
 use serde::Serialize;
 
@@ -67,12 +67,7 @@ impl Summary {
         targets: &Targets,
         policy: &Policy,
     ) -> io::Result<Self> {
-        let mut counts = Counts {
-            targets,
-            policy,
-            allowed: 0,
-            refused: BTreeMap::new(),
-        };
+        let mut counts = Counts::of(Some((targets, policy)));
         // Rotated or not, the byte stands in the file that was written first.
         let mut from = Some(from);
         for part in records::files_of(record)? {
@@ -85,6 +80,10 @@ impl Summary {
                 }
             }
         }
+        Ok(Self::of(counts, record))
+    }
+
+    fn of(counts: Counts<'_>, record: &Path) -> Self {
         let mut refused: Vec<Refused> = counts.refused.into_values().collect();
         refused.sort_by(|one, other| {
             other
@@ -92,13 +91,13 @@ impl Summary {
                 .cmp(&one.count)
                 .then_with(|| one.what.cmp(&other.what))
         });
-        Ok(Self {
+        Self {
             v: 1,
             allowed: counts.allowed,
             refused,
             record: record.display().to_string(),
             ..Self::default()
-        })
+        }
     }
 
     /// Adds what is known of the run itself.
@@ -190,14 +189,40 @@ impl Summary {
     }
 }
 
+/// What a record refused from a moment on: every destination, for programs.
+///
+/// # Errors
+/// The record cannot be read.
+pub(crate) fn refused_since(record: &Path, since: Timestamp) -> io::Result<Vec<Refusal>> {
+    let mut counts = Counts::of(None);
+    for part in records::files_of(record)? {
+        for line in BufReader::new(File::open(part)?).split(b'\n') {
+            if let Ok(line) = Record::parse(&line?)
+                && line.time >= since
+            {
+                counts.event(&line.event);
+            }
+        }
+    }
+    Ok(Summary::of(counts, record).refusals())
+}
+
 struct Counts<'a> {
-    targets: &'a Targets,
-    policy: &'a Policy,
+    /// Bring-up's own attempts, and who says what would allow the others; none: neither is wanted.
+    run: Option<(&'a Targets, &'a Policy)>,
     allowed: u64,
     refused: BTreeMap<(String, &'static str), Refused>,
 }
 
-impl Counts<'_> {
+impl<'a> Counts<'a> {
+    fn of(run: Option<(&'a Targets, &'a Policy)>) -> Self {
+        Self {
+            run,
+            allowed: 0,
+            refused: BTreeMap::new(),
+        }
+    }
+
     fn event(&mut self, event: &Event) {
         match event {
             Event::Request(request) => self.request(request),
@@ -251,7 +276,7 @@ impl Counts<'_> {
             host: Host::parse(host).ok()?,
             port: Port::new(event.port?)?,
         };
-        match self.policy.decide(&Request {
+        match self.run?.1.decide(&Request {
             destination,
             via: event.via,
         }) {
@@ -263,7 +288,11 @@ impl Counts<'_> {
 
     fn dns(&mut self, event: &DnsEvent) {
         let name = event.name.to_string();
-        if event.decision == Decision::Deny && name.trim_end_matches('.') != self.targets.query.0 {
+        let asked = name.trim_end_matches('.');
+        let ours = self
+            .run
+            .is_some_and(|(targets, _)| asked == targets.query.0);
+        if event.decision == Decision::Deny && !ours {
             self.add(Refused {
                 what: format!("{name} ({})", event.kind),
                 host: name,
@@ -277,10 +306,10 @@ impl Counts<'_> {
 
     fn packet(&mut self, event: &PacketEvent) {
         let ours = |address| {
-            self.targets
-                .foreign
-                .iter()
-                .any(|foreign| foreign.ip() == address)
+            self.run.is_some_and(|(targets, _)| {
+                let mut foreign = targets.foreign.iter();
+                foreign.any(|foreign| foreign.ip() == address)
+            })
         };
         if event.address.is_some_and(ours) {
             return;

@@ -18,6 +18,7 @@ Exit codes: 0 done, 124 timeout (everything of it is gone), 64 wrong usage or co
 /// `ocs task`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = TASK_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag each, as typed")]
 pub struct TaskArgs {
     /// What is to be done; - reads it from stdin
     #[arg(value_name = "TEXT", conflicts_with = "file")]
@@ -37,6 +38,9 @@ pub struct TaskArgs {
     /// Let `observe`, which passes every public destination, run with nobody watching
     #[arg(long)]
     pub allow_observe: bool,
+    /// Give it to the server that runs (ocs conductor, ocs start): nothing is brought up for it
+    #[arg(long, conflicts_with_all = ["engine", "mode", "config", "tool", "keep", "session", "agent_args", "allow_observe"])]
+    pub attach: bool,
     /// Keep the agent's own state and the task's files
     #[arg(long)]
     pub keep: bool,

@@ -156,7 +156,7 @@ fn refused(status: StatusCode, why: &'static str) -> Answer {
 }
 
 /// Comes with SIGTERM or SIGINT.
-pub(super) async fn told_to_end() {
+pub(crate) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (
         signal(SignalKind::terminate()),

@@ -24,6 +24,7 @@ use crate::launch;
 use crate::project::Project;
 use crate::world::World;
 pub(crate) use files::Files;
+pub(crate) use http::told_to_end;
 use jobs::Jobs;
 use shop::Shop;
 
@@ -72,6 +73,6 @@ async fn stdio(shop: Arc<Shop>) -> Result<(), Failure> {
         .map_err(|error| failed("speak with the client")(error.to_string()))?;
     tokio::select! {
         ended = service.waiting() => ended.map(drop).map_err(|error| failed("serve the client")(error.to_string())),
-        () = http::told_to_end() => Ok(()),
+        () = told_to_end() => Ok(()),
     }
 }

@@ -5,6 +5,8 @@
 //! Not responsible for how a sandbox comes up (`launch`) or for what tools are like (`tools`).
 //! Clauses: O6, U2, U3.
 
+mod api;
+mod attached;
 mod changes;
 mod limit;
 mod place;
@@ -26,6 +28,7 @@ use crate::project::Project;
 use crate::provider::Permission;
 use crate::tools::{Onto, Profile};
 use crate::world::World;
+pub(crate) use api::Api;
 use changes::Tree;
 use limit::Limit;
 use place::Place;
@@ -72,6 +75,9 @@ fn perform(
     console: &mut Console<'_>,
 ) -> Result<(Report, Exit), Failure> {
     let task = wish::read(args, world, console)?;
+    if args.attach {
+        return attached::perform(args, begun, task, world, console);
+    }
     let project = Project::find(args.sandbox.config.as_deref(), world)?;
     let config = launch::config(&project, console)?;
     let tool = match &args.tool {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::pipe2;
 use policies::audit::Timestamp;
+use serde_json::Value;
 
 use super::report::Report;
 use crate::cli::TaskArgs;
@@ -121,6 +122,15 @@ impl Place {
     /// The same, to be written.
     pub(super) fn events_file(&self) -> Result<File, Failure> {
         private_file(&self.events).map_err(disk("make", &self.events))
+    }
+
+    /// Writes the file of events, where they were not read as they came.
+    pub(super) fn keep_events(&self, events: &[Value]) -> Result<(), Failure> {
+        let mut file = self.events_file()?;
+        events
+            .iter()
+            .try_for_each(|event| writeln!(file, "{event}"))
+            .map_err(disk("write", &self.events))
     }
 
     /// Where what the tool is to know lies.

@@ -1,5 +1,5 @@
 //! The one document about a task. Its fields are the contract of `docs/ci.md`; all of them are always there.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -34,6 +34,16 @@ pub(super) struct Report {
     record: Option<String>,
     #[serde(skip)]
     exit: Exit,
+}
+
+/// How a task of a running server ended, and what its run's record holds of that time.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) exit: Exit,
+    pub(super) timed_out: bool,
+    pub(super) refused: Vec<Refusal>,
+    pub(super) run: Option<String>,
+    pub(super) record: Option<PathBuf>,
 }
 
 impl Report {
@@ -91,6 +101,39 @@ impl Report {
             error: fence.or(late).or(told.error).or(unread),
             run: Some(ended.facts.run.clone()),
             record: Some(ended.facts.record.display().to_string()),
+            exit,
+        }
+    }
+
+    /// A task that a running server did.
+    pub(super) fn of_attached(attached: Attached, told: Told, took: Duration) -> Self {
+        let Attached {
+            exit,
+            timed_out,
+            refused,
+            run,
+            record,
+        } = attached;
+        let exit = if exit == Exit::Ok && told.error.is_some() {
+            Exit::No
+        } else {
+            exit
+        };
+        let late = timed_out.then(|| "the time was over; the server was told to stop".to_owned());
+        Self {
+            ok: exit.code() == 0,
+            exit_code: exit.code(),
+            timed_out,
+            result: told.result,
+            session: told.session,
+            events: None,
+            duration_ms: millis(took),
+            refused,
+            changed_files: None,
+            tokens: told.tokens,
+            error: late.or(told.error),
+            run,
+            record: record.map(|record| record.display().to_string()),
             exit,
         }
     }

@@ -221,6 +221,29 @@ impl Reading {
     }
 }
 
+/// What a conversation with OpenCode's server came to: its messages, as `GET /session/ID/message` lists them.
+pub(crate) fn of_messages(messages: &[Value]) -> Told {
+    let mut reading = Reading::default();
+    let of_agent = |message: &&Value| text_at(message, "/info/role") == Some("assistant");
+    for message in messages.iter().filter(of_agent) {
+        let parts = message.pointer("/parts").and_then(Value::as_array);
+        let texts = parts.into_iter().flatten();
+        let texts = texts.filter(|part| text_at(part, "/type") == Some("text"));
+        let text: String = texts.filter_map(|part| text_at(part, "/text")).collect();
+        if !text.is_empty() {
+            reading.told.result = text;
+        }
+        let failed = text_at(message, "/info/error/data/message");
+        let failed = failed.or_else(|| text_at(message, "/info/error/name"));
+        reading.told.error = failed.map(str::to_owned);
+        reading.tokens(
+            number_at(message, "/info/tokens/input"),
+            number_at(message, "/info/tokens/output"),
+        );
+    }
+    reading.told()
+}
+
 fn text_at<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer).and_then(Value::as_str)
 }

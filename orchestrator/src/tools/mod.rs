@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 use crate::world::World;
-pub(crate) use events::{Events, Tokens, Told};
+pub(crate) use events::{Events, Tokens, Told, of_messages};
 pub(crate) use version::Version;
 
 /// How one tool is used.
