@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 mod audit;
+mod autonomous;
 mod image;
 mod mcp;
 mod policy;
@@ -15,6 +16,7 @@ pub use audit::{
     AuditCommand, ExportArgs, ExportFormat, FilterArgs, FollowArgs, FormArgs, QueryArgs,
     ReportArgs, VerifyArgs,
 };
+pub use autonomous::AutonomousArgs;
 pub use image::{BuildArgs, ComposeArgs, ContainerEngine, VersionsArgs};
 pub use mcp::McpArgs;
 pub use policy::{
@@ -66,6 +68,8 @@ pub enum Command {
     Run(RunArgs),
     /// Let the agent do one task with nobody there; stdout is one JSON document
     Task(Box<TaskArgs>),
+    /// Let the agent work on a specification with nobody there, until it is done
+    Autonomous(AutonomousArgs),
     /// Start the agent's server behind the fence
     Start(StartArgs),
     /// Start it for programs: nobody is asked, and tasks attach to it

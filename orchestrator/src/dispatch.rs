@@ -13,6 +13,7 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
     crate::engine::spawn::end_with_parent(world);
     match command {
         Command::Audit(command) => crate::audit_cmd::run(command, world, console),
+        Command::Autonomous(args) => crate::autonomous::run(args, world, console),
         Command::Build(args) => crate::image::build::run(args, world, console),
         Command::Compose(args) => crate::image::compose::run(args, world, console),
         Command::Versions(args) => crate::image::versions::run(args, console),

@@ -25,6 +25,7 @@ pub mod sandbox_id;
 pub mod world;
 
 mod audit_cmd;
+mod autonomous;
 mod checkpoint;
 mod doctor;
 mod image;

@@ -40,6 +40,7 @@ fn help_lists_no_command_that_is_not_built() {
         "init",
         "run",
         "task",
+        "autonomous",
         "start",
         "conductor",
         "stop",

@@ -2,13 +2,15 @@
 //! (openat2), whatever the agent makes of the directories meanwhile.
 //! Clauses: O8.
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, mkdirat};
 
 /// The largest file that is given.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -43,6 +45,31 @@ impl Files {
             return Err(format!("{path} is larger than {FILE_MAX_BYTES} bytes"));
         }
         String::from_utf8(bytes).map_err(|_| format!("{path} is no text"))
+    }
+
+    /// Writes a file of ours into a directory at the root, which is made where it is missing. No link is followed, and no
+    /// name that a file has besides is written through.
+    pub(crate) fn write(&self, directory: &Path, name: &str, content: &[u8]) -> Result<(), String> {
+        let path = directory.join(name).to_string_lossy().into_owned();
+        match mkdirat(&self.0, directory, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(told(&path, &error.into())),
+        }
+        // Nothing is cut off before it is known what was opened.
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .mode(Mode::from_bits_truncate(0o644))
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let opened = openat2(&self.0, path.as_str(), how);
+        let mut file = File::from(opened.map_err(|error| told(&path, &error.into()))?);
+        let found = file.metadata().map_err(|error| told(&path, &error))?;
+        if !found.is_file() || found.nlink() != 1 {
+            return Err(format!("{path} is no file of its own"));
+        }
+        file.set_len(0)
+            .and_then(|()| file.write_all(content))
+            .map_err(|error| told(&path, &error))
     }
 
     /// What is in a directory, or with a pattern what is below it and fits; directories end in `/`. Sorted.
@@ -203,10 +230,34 @@ mod tests {
     }
 
     #[test]
+    fn what_we_write_lands_in_the_project_or_nowhere() {
+        let (above, files) = project();
+        let root = above.path().join("project");
+        let write = |directory: &str| files.write(Path::new(directory), "log", b"ours");
+        assert_eq!(write("logs"), Ok(()));
+        assert_eq!(write("logs"), Ok(()));
+        assert_eq!(fs::read(root.join("logs/log")).unwrap(), b"ours");
+        for directory in ["to-dir", "a", "b", "c"] {
+            fs::create_dir(root.join(directory)).unwrap();
+        }
+        symlink("../../secret", root.join("a/log")).unwrap();
+        fs::hard_link(root.join("a.txt"), root.join("b/log")).unwrap();
+        nix::unistd::mkfifo(&root.join("c/log"), Mode::S_IRWXU).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        symlink("to-dir", root.join("down")).unwrap();
+        for directory in ["a", "b", "c", "up", "down", "a.txt"] {
+            assert!(write(directory).is_err(), "{directory}");
+        }
+        assert_eq!(fs::read(above.path().join("secret")).unwrap(), b"secret");
+        assert_eq!(fs::read(root.join("a.txt")).unwrap(), b"a.txt");
+        assert!(!above.path().join("log").exists() && !root.join("to-dir/log").exists());
+    }
+
+    #[test]
     fn what_is_no_text_file_is_told() {
         let (above, files) = project();
         let root = above.path().join("project");
-        nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        nix::unistd::mkfifo(&root.join("fifo"), Mode::S_IRUSR).unwrap();
         fs::write(root.join("binary"), [0xff, 0xfe]).unwrap();
         fs::write(root.join("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
         assert_eq!(files.read("fifo"), Err("fifo is no file".to_owned()));
