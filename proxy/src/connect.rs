@@ -40,7 +40,7 @@ pub(crate) async fn tunnel(
         Carries::Raw | Carries::Http => dialled(session, undecided, pinned).await,
         Carries::Tls | Carries::TlsOrHttp => {
             if session.wire.write_all(respond::ESTABLISHED).await.is_err() {
-                return gone(undecided, &pinned);
+                return gone(undecided, &pinned).await;
             }
             looked_into(session, undecided, pinned).await
         }
@@ -78,16 +78,16 @@ async fn looked_into(session: &mut Session, undecided: Undecided, pinned: Pinned
         Ok(Opening::Hello { sni }) => secure(session, undecided, pinned, sni).await,
         Ok(Opening::Other) if pinned.permit().carries() == Carries::TlsOrHttp => {
             let destination = pinned.permit().request().destination.clone();
-            match undecided.decided(&pinned) {
+            match undecided.decided(&pinned).await {
                 Ok(recorder) => Next::Inside(destination, Box::new(recorder)),
                 Err(_) => Next::End,
             }
         }
-        Err(PeekError::Gone) => gone(undecided, &pinned),
+        Err(PeekError::Gone) => gone(undecided, &pinned).await,
         Ok(Opening::Other)
         | Err(PeekError::NotHello | PeekError::TimedOut | PeekError::TooLarge) => {
             // Recorded or not, nothing goes on; what could not be written is counted by the sink.
-            undecided.denied(&Deny::new(Reason::NotTls)).ok();
+            undecided.denied(&Deny::new(Reason::NotTls)).await.ok();
             session.close(Then::Discard).await
         }
     }
@@ -109,7 +109,7 @@ pub(crate) async fn secure(
         .policy()
         .confirm_sni(pinned.permit(), sni.as_deref());
     if let Err(deny) = confirmed {
-        undecided.denied(&deny).ok();
+        undecided.denied(&deny).await.ok();
         return alert(session, &Refusal::Denied(deny)).await;
     }
     match open(session, undecided, &pinned).await {
@@ -124,7 +124,7 @@ pub(crate) async fn open(
     undecided: Undecided,
     pinned: &PinnedPermit,
 ) -> Result<(Recorder, Dialed), Refusal> {
-    let Ok(recorder) = undecided.decided(pinned) else {
+    let Ok(recorder) = undecided.decided(pinned).await else {
         return Err(Refusal::Limit);
     };
     match dial::connect(pinned, &session.app).await {
@@ -166,8 +166,8 @@ pub(crate) fn join(
 }
 
 /// The client left between its answer and its first flight: allowed, and ended before anything was dialled.
-fn gone(undecided: Undecided, pinned: &PinnedPermit) -> Next {
-    if let Ok(recorder) = undecided.decided(pinned) {
+async fn gone(undecided: Undecided, pinned: &PinnedPermit) -> Next {
+    if let Ok(recorder) = undecided.decided(pinned).await {
         recorder.finish(Outcome::ClientError);
     }
     Next::End

@@ -73,7 +73,7 @@ pub(crate) async fn exchange(session: &mut Session, undecided: Undecided, ask: F
                 .await;
         }
     };
-    let Ok(recorder) = undecided.decided(&pinned) else {
+    let Ok(recorder) = undecided.decided(&pinned).await else {
         return session
             .answer(&Refusal::Limit, Some(&ask.destination), Then::Discard)
             .await;

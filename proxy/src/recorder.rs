@@ -70,9 +70,9 @@ impl Undecided {
     ///
     /// # Errors
     /// [`Unrecorded`]: the refusal is then one for `limit`.
-    pub(crate) fn denied(mut self, deny: &Deny) -> Result<(), Unrecorded> {
+    pub(crate) async fn denied(mut self, deny: &Deny) -> Result<(), Unrecorded> {
         match self.facts.take() {
-            Some(facts) => self.write_denied(facts, deny),
+            Some(facts) => self.app.sink.decision(refused(facts, deny)).await.map(drop),
             None => Ok(()),
         }
     }
@@ -81,7 +81,7 @@ impl Undecided {
     ///
     /// # Errors
     /// [`Unrecorded`]: the request must be refused.
-    pub(crate) fn decided(mut self, pinned: &PinnedPermit) -> Result<Recorder, Unrecorded> {
+    pub(crate) async fn decided(mut self, pinned: &PinnedPermit) -> Result<Recorder, Unrecorded> {
         let mut facts = self.facts.take().ok_or(Unrecorded)?;
         // The policy that judged, also where another one came into force since the request began.
         facts.generation = pinned.permit().generation();
@@ -92,7 +92,7 @@ impl Undecided {
             address: pinned.addresses().first().map(std::net::SocketAddr::ip),
             dropped: pinned.dropped().to_vec(),
         };
-        let id = self.app.sink.decision(event(facts, verdict))?;
+        let id = self.app.sink.decision(event(facts, verdict)).await?;
         let app = Arc::clone(&self.app);
         let meters = Meters::default();
         Ok(Recorder {
@@ -103,24 +103,14 @@ impl Undecided {
             meters,
         })
     }
-
-    fn write_denied(&self, facts: Facts, deny: &Deny) -> Result<(), Unrecorded> {
-        let verdict = Written {
-            decision: Decision::Deny,
-            reason: Some(deny.reason),
-            rule: deny.rule.clone(),
-            address: None,
-            dropped: deny.dropped.clone(),
-        };
-        self.app.sink.decision(event(facts, verdict)).map(|_| ())
-    }
 }
 
 impl Drop for Undecided {
     fn drop(&mut self) {
         if let Some(facts) = self.facts.take() {
             // What could not be written is counted by the sink.
-            drop(self.write_denied(facts, &Deny::new(Reason::Limit)));
+            let event = refused(facts, &Deny::new(Reason::Limit));
+            drop(self.app.sink.decision_now(event));
         }
     }
 }
@@ -156,6 +146,17 @@ struct Written {
     rule: Option<Rule>,
     address: Option<std::net::IpAddr>,
     dropped: Vec<std::net::IpAddr>,
+}
+
+fn refused(facts: Facts, deny: &Deny) -> RequestEvent {
+    let verdict = Written {
+        decision: Decision::Deny,
+        reason: Some(deny.reason),
+        rule: deny.rule.clone(),
+        address: None,
+        dropped: deny.dropped.clone(),
+    };
+    event(facts, verdict)
 }
 
 fn event(facts: Facts, written: Written) -> RequestEvent {

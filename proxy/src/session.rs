@@ -50,9 +50,11 @@ pub async fn run_captured(
 }
 
 async fn explicit(stream: TcpStream, peer: SocketAddr, app: Arc<App>) -> Option<Tunnel> {
-    stream.set_nodelay(true).ok();
-    let local = stream.local_addr().ok()?;
-    let process = app.processes.find(peer, local);
+    let process = if app.processes.is_able() {
+        app.processes.find(peer, stream.local_addr().ok()?)
+    } else {
+        Process::UNKNOWN
+    };
     Session::new(app, Wire::new(stream), Place::Explicit, Via::Http, process)
         .serve()
         .await
@@ -209,7 +211,7 @@ impl Session {
         destination: Option<&Destination>,
         then: Then,
     ) -> Next {
-        match undecided.denied(&refusal.deny()) {
+        match undecided.denied(&refusal.deny()).await {
             Ok(()) => self.answer(refusal, destination, then).await,
             Err(_) => self.answer(&Refusal::Limit, destination, then).await,
         }

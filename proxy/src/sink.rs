@@ -1,27 +1,31 @@
 //! Writes the record: one line per event, chained, on disk before the event is acted on.
 //!
 //! What cannot be written did not happen: the line is taken back, and whoever asked is refused. Only the
-//! ends of what was allowed are kept and written later, because those happened. Not here: the files
-//! (`record_writer.rs`), and the rights of directories (`orchestrator`).
+//! ends of what was allowed are kept and written later, because those happened. The lines of one turn of the event
+//! loop are written together: a decision waits until whatever is ready now has decided too
+//! (docs/decisions/0013-lines-of-one-turn.md). Not here: the files (`record_writer.rs`), and the rights of directories
+//! (`orchestrator`).
 //! Clauses: R1, R2, R3
 
-use std::collections::VecDeque;
 use std::fs::File;
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::task::Poll;
 
 use policies::audit::{
-    Chain, Decision, Event, GapEvent, Header, Lost, RequestEvent, StopEvent, Text, Timestamp,
+    CloseEvent, Decision, Event, Header, Lost, Outcome, RequestEvent, StopEvent, Text,
 };
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 use crate::record_file;
 use crate::record_writer::{Begun, Rotation, Writer};
 
-/// Ends of connections that are kept while the disk is full. Past it they become a `gap`.
-const MOST_OWED: usize = 20_000; // twice the default of limits.connections
+mod inner;
+
+use inner::{Inner, Tally, Ticket, gap};
 
 /// The record could not take an event: what it was for must not be done.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -33,18 +37,17 @@ pub struct Unrecorded;
 pub struct Sink {
     inner: Mutex<Inner>,
     metrics: Arc<Metrics>,
+    /// Ends wait to be written, and no decision of this turn takes them along.
+    waits: Notify,
 }
 
-#[derive(Debug)]
-struct Inner {
-    writer: Writer,
-    chain: Chain,
-    owed: VecDeque<Event>,
-    lost: u64,
-    lost_closes: u64,
-    tally: Tally,
-    refuses: bool,
-    metrics: Arc<Metrics>,
+/// A decision whose line waits. Dropped, it is written all the same, and told to have led to nothing.
+struct Waiting<'a> {
+    sink: &'a Sink,
+    ticket: Ticket,
+    id: u64,
+    allows: bool,
+    ended: bool,
 }
 
 /// How the record stands.
@@ -60,13 +63,6 @@ pub(crate) struct Standing {
     pub(crate) owed: usize,
     /// Requests that were refused because they could not be recorded, since the last that could.
     pub(crate) lost: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    allowed: u64,
-    denied: u64,
-    packets: u64,
 }
 
 impl Sink {
@@ -85,22 +81,14 @@ impl Sink {
             torn,
         } = Writer::open(path, header, rotation)?;
         let metrics = Arc::new(Metrics::default());
-        let mut inner = Inner {
-            metrics: Arc::clone(&metrics),
-            writer,
-            chain,
-            owed: VecDeque::new(),
-            lost: 0,
-            lost_closes: 0,
-            tally: Tally::default(),
-            refuses: false,
-        };
+        let mut inner = Inner::new(writer, chain, &rotation, Arc::clone(&metrics));
         if torn {
             inner.owed.push_back(gap(Lost::Tail, None));
         }
         Ok(Self {
             inner: Mutex::new(inner),
             metrics,
+            waits: Notify::new(),
         })
     }
 
@@ -115,35 +103,62 @@ impl Sink {
     /// [`Unrecorded`]: the disk's fault; the event must not be acted on.
     pub fn record(&self, event: &Event) -> Result<(), Unrecorded> {
         let mut inner = self.lock();
+        inner.flush();
         inner.settle()?;
         inner.write(event)
     }
 
     /// Writes a decision, and gives its number. The event's own `id` is not looked at.
     ///
+    /// The decisions that are made until all that is ready has had its turn are written with it.
+    ///
     /// # Errors
     /// [`Unrecorded`]: the disk's fault; the request must be refused.
-    pub fn decision(&self, mut event: RequestEvent) -> Result<u64, Unrecorded> {
-        let mut inner = self.lock();
-        // A request is known by the number of its own line: unique in the file, also after a restart.
-        let written = inner.settle().and_then(|()| {
-            event.id = inner.chain.seq() + 1;
-            inner.write(&Event::Request(event))
-        });
-        // Unwritten, it is refused, and counted until it can be told.
-        inner.lost += u64::from(written.is_err());
-        written.map(|()| inner.chain.seq())
+    ///
+    /// # Cancel safety
+    /// Whoever waits no more for an allowed request's line is told to have abandoned it.
+    pub async fn decision(&self, event: RequestEvent) -> Result<u64, Unrecorded> {
+        let allows = event.decision == Decision::Allow;
+        let (ticket, id) = self.lock().queue_decision(event);
+        let mut waiting = Waiting {
+            sink: self,
+            ticket,
+            id,
+            allows,
+            ended: false,
+        };
+        turn().await;
+        waiting.end()
     }
 
-    /// Writes an event that has happened: now, or as soon as the disk takes it.
+    /// As [`decision`](Self::decision), but at once.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: the disk's fault.
+    pub fn decision_now(&self, event: RequestEvent) -> Result<u64, Unrecorded> {
+        let mut inner = self.lock();
+        let (ticket, id) = inner.queue_decision(event);
+        inner.flush();
+        inner.became(ticket, id)
+    }
+
+    /// Writes an event that has happened: with the next decision, at the end of this turn, or as soon as the disk takes it.
     pub fn owe(&self, event: Event) {
         let mut inner = self.lock();
-        if inner.owed.len() < MOST_OWED {
-            inner.owed.push_back(event);
-        } else {
-            inner.lost_closes += 1;
+        let alone = inner.batch.events.is_empty();
+        inner.queue(event, None);
+        if alone {
+            self.waits.notify_one();
         }
-        drop(inner.settle());
+    }
+
+    /// Writes what waits at the end of each turn; never ends.
+    pub async fn serve(&self) {
+        loop {
+            self.waits.notified().await;
+            turn().await;
+            self.lock().flush();
+        }
     }
 
     /// Writes `stop`, and makes sure that all of it is on the disk.
@@ -152,6 +167,7 @@ impl Sink {
     /// [`Unrecorded`]: the record ends without `stop`.
     pub fn stop(&self, cause: &str) -> Result<(), Unrecorded> {
         let mut inner = self.lock();
+        inner.flush();
         inner.settle()?;
         let Tally {
             allowed,
@@ -174,13 +190,15 @@ impl Sink {
     /// Tries again what is owed, and hands out the files that hold lines which may not be on the disk yet.
     pub(crate) fn unsynced(&self) -> Vec<File> {
         let mut inner = self.lock();
+        inner.flush();
         drop(inner.settle());
         inner.writer.unsynced()
     }
 
     /// How the record stands now.
     pub(crate) fn standing(&self) -> Standing {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.flush();
         Standing {
             lines: inner.chain.seq(),
             head: inner.chain.head(),
@@ -196,58 +214,47 @@ impl Sink {
     }
 }
 
-impl Inner {
-    /// Writes what is owed, oldest first.
-    fn settle(&mut self) -> Result<(), Unrecorded> {
-        while let Some(event) = self.owed.pop_front() {
-            if self.write(&event).is_err() {
-                self.owed.push_front(event);
-                return Err(Unrecorded);
-            }
+impl Waiting<'_> {
+    /// What became of it: written by one of those it waited for, or now.
+    fn end(&mut self) -> Result<u64, Unrecorded> {
+        self.ended = true;
+        let mut inner = self.sink.lock();
+        if inner.batch.holds(self.ticket) {
+            inner.flush();
         }
-        if self.lost > 0 {
-            self.write(&gap(Lost::Requests, Some(self.lost)))?;
-            self.lost = 0;
-        }
-        if self.lost_closes > 0 {
-            self.write(&gap(Lost::Closes, Some(self.lost_closes)))?;
-            self.lost_closes = 0;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, event: &Event) -> Result<(), Unrecorded> {
-        let time = Timestamp::from(SystemTime::now());
-        let line = self.chain.line(time, event);
-        self.refuses = self.writer.append(line).is_err();
-        if self.refuses {
-            self.chain.undo();
-            self.metrics.lost();
-            return Err(Unrecorded);
-        }
-        self.tally.count(event);
-        self.metrics.count(event);
-        Ok(())
+        inner.became(self.ticket, self.id)
     }
 }
 
-impl Tally {
-    fn count(&mut self, event: &Event) {
-        match event {
-            Event::Request(request) if request.decision == Decision::Allow => self.allowed += 1,
-            Event::Request(request) => self.denied += request.count,
-            Event::Packet(packet) => self.packets += packet.count,
-            Event::Close(_)
-            | Event::Dns(_)
-            | Event::Gap(_)
-            | Event::Policy(_)
-            | Event::Question(_)
-            | Event::Start(_)
-            | Event::Stop(_) => {}
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if let (Ok(id), true) = (self.end(), self.allows) {
+            self.sink.owe(Event::Close(CloseEvent {
+                id,
+                outcome: Outcome::Abandoned,
+                bytes_up: 0,
+                bytes_down: 0,
+                duration_ms: 0,
+            }));
         }
     }
 }
 
-fn gap(lost: Lost, count: Option<u64>) -> Event {
-    Event::Gap(GapEvent { lost, count })
+/// Lets everything else run that is ready now.
+async fn turn() {
+    let mut ran = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut ran, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,6 +150,8 @@ pub async fn run(arguments: Arguments) -> Result<Ended, Failure> {
     watchers(&arguments, &app).await?;
     let reports = serve(&app, passed, &own_name)?;
     drop(tokio::spawn(synced(Arc::clone(&app))));
+    let ends = Arc::clone(&app);
+    drop(tokio::spawn(async move { ends.sink.serve().await }));
     let reload = Arc::new(Notify::new());
     drop(tokio::spawn(watched(
         source,

@@ -43,7 +43,6 @@ pub(crate) async fn serve(
     captured: CapturedDestination,
     app: Arc<App>,
 ) -> Option<Tunnel> {
-    stream.set_nodelay(true).ok();
     let port = Port::new(captured.original.port())?;
     let process = app.processes.find(peer, captured.original);
     let place = Place::Inside {
@@ -110,7 +109,7 @@ impl Caught {
             (false, true, _) | (false, false, true) => Patience::silence(&session.app.limits),
             (false, false, false) => {
                 let deny = raw.err().unwrap_or_else(|| Deny::new(Reason::IpLiteral));
-                return Begun::Next(self.reset(session, &deny));
+                return Begun::Next(self.reset(session, &deny).await);
             }
         };
         let most = session.app.limits.hello_bytes;
@@ -129,7 +128,7 @@ impl Caught {
                     (_, Ok(_), _) | (_, _, Ok(_)) => Deny::new(Reason::NotTls),
                     (Err(deny), _, _) | (_, Err(deny), _) => deny,
                 };
-                Begun::Next(self.reset(session, &deny))
+                Begun::Next(self.reset(session, &deny).await)
             }
         }
     }
@@ -144,7 +143,7 @@ impl Caught {
         let pinned = match judge::pin(&session.app, &request, &session.process).await {
             Ok(pinned) => pinned,
             Err(refusal) => {
-                undecided.denied(&refusal.deny()).ok();
+                undecided.denied(&refusal.deny()).await.ok();
                 return hang_up(session);
             }
         };
@@ -178,13 +177,13 @@ impl Caught {
             Ok(pinned) => return connect::secure(session, undecided, pinned, sni).await,
             Err(refusal) => refusal,
         };
-        undecided.denied(&refusal.deny()).ok();
+        undecided.denied(&refusal.deny()).await.ok();
         connect::alert(session, &refusal).await
     }
 
-    fn reset(&self, session: &mut Session, deny: &Deny) -> Next {
+    async fn reset(&self, session: &mut Session, deny: &Deny) -> Next {
         let undecided = session.begin(Via::CapturedTcp, None, Some(&self.destination));
-        undecided.denied(deny).ok();
+        undecided.denied(deny).await.ok();
         hang_up(session)
     }
 }

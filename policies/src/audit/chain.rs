@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 use sha2::{Digest, Sha256};
 
-use super::{Event, Timestamp};
+use super::{Event, Timestamp, encode};
 
 /// The version of the line's form.
 pub(super) const VERSION: u64 = 1;
@@ -41,7 +41,13 @@ pub struct Chain {
     line: Vec<u8>,
     seq: u64,
     prev: [u8; 64],
-    before: [u8; 64],
+}
+
+/// A place in a chain: how many lines were there, and the hash of the last.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    seq: u64,
+    prev: [u8; 64],
 }
 
 impl Chain {
@@ -59,7 +65,6 @@ impl Chain {
             line: Vec::with_capacity(LINE),
             seq: 0,
             prev: NO_PREV,
-            before: NO_PREV,
         }
     }
 
@@ -72,19 +77,22 @@ impl Chain {
         Some(Self {
             seq,
             prev,
-            before: prev,
             ..Self::new(header)
         })
     }
 
-    /// Takes the last line back, which could not be written: the next one gets its number.
-    ///
-    /// It is undone once: a second call without a line between them does nothing.
-    pub fn undo(&mut self) {
-        if self.before != self.prev {
-            self.seq = self.seq.saturating_sub(1);
-            self.prev = self.before;
+    /// The place that the next line begins at.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark {
+            seq: self.seq,
+            prev: self.prev,
         }
+    }
+
+    /// Takes the lines since `mark` back, which could not be written: the next one gets the number of the first of them.
+    pub const fn rewind(&mut self, mark: Mark) {
+        (self.seq, self.prev) = (mark.seq, mark.prev);
     }
 
     /// The next line, newline included. It counts as written: if it cannot be, the record ends here.
@@ -93,19 +101,16 @@ impl Chain {
         let line = &mut self.line;
         line.clear();
         line.extend_from_slice(b"{\"v\":");
-        append(line, &VERSION);
+        encode::number(line, VERSION);
         line.extend_from_slice(b",\"seq\":");
-        append(line, &self.seq);
+        encode::number(line, self.seq);
         line.extend_from_slice(b",\"prev\":\"");
         line.extend_from_slice(&self.prev);
-        line.extend_from_slice(b"\",\"time\":");
-        append(line, &time);
+        line.extend_from_slice(b"\",\"time\":\"");
+        line.extend_from_slice(&time.text());
+        line.push(b'"');
         line.extend_from_slice(&self.common);
-        let object = line.len();
-        append(line, event);
-        // The event is an object of its own: its braces go, its fields stay.
-        line.remove(object);
-        line.pop();
+        encode::event(line, event);
         let mut hash = Sha256::new_with_prefix(&line);
         let digest = hex(&hash.clone().finalize().into());
         let covered = line.len();
@@ -113,7 +118,6 @@ impl Chain {
         line.extend_from_slice(&digest);
         line.extend_from_slice(DIGEST_CLOSE);
         hash.update(line.get(covered..).unwrap_or_default());
-        self.before = self.prev;
         self.prev = hex(&hash.finalize().into());
         line.push(b'\n');
         line
@@ -134,19 +138,19 @@ impl Chain {
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'?');
+    // No table and no branch: the compiler does sixteen at once.
+    let digit = |value: u8| value + b'0' + u8::from(value > 9) * (b'a' - b'9' - 1);
     let mut out = [0; 64];
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        for (slot, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-            *slot = digit(value);
+        if let [high, low] = pair {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 15));
         }
     }
     out
 }
 
 /// Appends a value as ASCII JSON. Our own values, written to memory: neither can fail.
-fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+pub(super) fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let mut serializer = serde_json::Serializer::with_formatter(out, Ascii);
     drop(value.serialize(&mut serializer));
 }
@@ -200,14 +204,15 @@ mod resume_tests {
     }
 
     #[test]
-    fn a_line_taken_back_leaves_no_trace() {
+    fn lines_taken_back_leave_no_trace() {
         let time = Timestamp::from_unix_millis(7);
         let (mut straight, mut other) = (Chain::new(&header()), Chain::new(&header()));
         straight.line(time, &event(1));
         other.line(time, &event(1));
+        let mark = other.mark();
         other.line(time, &event(2));
-        other.undo();
-        other.undo();
+        other.line(time, &event(3));
+        other.rewind(mark);
         assert_eq!(
             (other.seq(), other.head()),
             (straight.seq(), straight.head())

@@ -4,6 +4,7 @@
 //! Clauses: R3, R4.
 
 mod chain;
+mod encode;
 mod event;
 mod line;
 mod part;
@@ -14,7 +15,7 @@ mod time;
 mod verify;
 
 pub(crate) use chain::hex;
-pub use chain::{Chain, Header};
+pub use chain::{Chain, Header, Mark};
 pub use event::{
     Approver, CloseEvent, Decision, DnsEvent, Event, GapEvent, Lost, Outcome, PacketEvent,
     PolicyEvent, Process, QuestionEvent, Reply, RequestEvent, StartEvent, StopEvent,

@@ -28,6 +28,13 @@ impl Text {
     /// Bounds and escapes bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
+        let plain = |byte: &u8| byte.is_ascii() && *byte != b'\\';
+        if let Ok(text) = std::str::from_utf8(bytes)
+            && bytes.len() <= MAX_CHARS
+            && bytes.iter().all(plain)
+        {
+            return Self(text.to_owned());
+        }
         let mut out = String::with_capacity(bytes.len().min(MAX_CHARS));
         let mut left = MAX_CHARS;
         for chunk in bytes.utf8_chunks() {

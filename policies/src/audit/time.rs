@@ -66,16 +66,40 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// The text form, as ASCII.
+    #[must_use]
+    pub fn text(self) -> [u8; FORM.len()] {
         let seconds = self.millis / 1_000;
         let (year, month, day) = civil_from_days(seconds / 86_400);
-        let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
-        let (second, milli) = (seconds % 60, self.millis % 1_000);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
-        )
+        let mut rest = [
+            (year, 1_000),
+            (month, 10),
+            (day, 10),
+            (seconds / 3_600 % 24, 10),
+            (seconds / 60 % 60, 10),
+            (seconds % 60, 10),
+            (self.millis % 1_000, 100),
+        ]
+        .into_iter()
+        .flat_map(|(value, highest)| {
+            std::iter::successors(Some(highest), |unit| (*unit > 1).then_some(unit / 10))
+                .map(move |unit| value / unit % 10)
+        });
+        let mut text = [0; FORM.len()];
+        for (slot, form) in text.iter_mut().zip(FORM.bytes()) {
+            *slot = match form {
+                b'0' => b'0' + u8::try_from(rest.next().unwrap_or(0)).unwrap_or(0),
+                mark => mark,
+            };
+        }
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or(FORM))
     }
 }
 

@@ -106,6 +106,8 @@ impl Captured {
 
 async fn serve(listener: TcpListener, captured: CapturedDestination, app: Arc<App>) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let ends = Arc::clone(&app);
+    drop(tokio::spawn(async move { ends.sink.serve().await }));
     loop {
         let (stream, peer) = listener.accept().await.unwrap();
         drop(tokio::spawn(session::run_captured(
