@@ -20,9 +20,9 @@ use crate::pipes::Loan;
 use crate::scratch;
 
 /// Reads in a row that filled the whole buffer before a pipe is borrowed.
-const FULL_READS: u8 = 4; // 256 KiB at once: most answers are smaller, and never cost a pipe
-/// Bytes between two waits that keep a flow on its pipe.
-const BURST: u64 = 64 * 1024;
+const FULL_READS: u8 = 2; // 128 KiB at once: most answers are smaller, and never cost a pipe
+/// Bytes between two waits that keep a flow on its pipe: below it two calls of splice(2) cost more than to copy.
+const BURST: u64 = 16 * 1024;
 
 /// Whose fault the end of a flow is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,13 @@ impl Flow {
             full: 0,
             bulk: false,
             burst: 0,
+        }
+    }
+
+    /// The receiver is closed when this ends: its end is told by that, not by a call more.
+    pub(crate) fn ends_with_receiver(&mut self) {
+        if self.until == Until::Closed {
+            self.until = Until::Ended;
         }
     }
 

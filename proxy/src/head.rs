@@ -70,7 +70,21 @@ impl Scan {
 
     /// Goes on through `bytes`, which begin where the head begins and include what was fed before.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Progress, HeadError> {
-        for byte in bytes.get(self.at..).unwrap_or_default() {
+        while let Some(rest @ [byte, ..]) = bytes.get(self.at..) {
+            // Most bytes change nothing: they are passed in one go.
+            let same = match self.state {
+                State::StartLine => run(rest, |byte| matches!(byte, b' '..=b'~')),
+                State::Line => run(rest, |byte| matches!(byte, b' '..=b'~' | b'\t' | 0x80..)),
+                State::First
+                | State::StartLineCr
+                | State::LineStart
+                | State::LineCr
+                | State::LastCr => 0,
+            };
+            if same > 0 {
+                self.at += same;
+                continue;
+            }
             self.at += 1;
             self.state = match (self.state, byte) {
                 (State::First | State::StartLine, b' '..=b'~') => State::StartLine,
@@ -87,6 +101,12 @@ impl Scan {
         }
         Ok(Progress::More)
     }
+}
+
+/// How many bytes at the start are of one kind.
+fn run(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    let end = bytes.iter().position(|byte| !is(*byte));
+    end.unwrap_or(bytes.len())
 }
 
 /// HTTP's minor version.

@@ -110,7 +110,8 @@ impl Writer {
     }
 
     fn fields(&mut self, fields: &Fields<'_>) {
-        for field in fields.iter().filter(|field| passes(field.name, fields)) {
+        let hops: Vec<&[u8]> = fields.members("connection").collect();
+        for field in fields.iter().filter(|field| passes(field.name, &hops)) {
             self.field(field);
         }
     }
@@ -132,7 +133,8 @@ impl Writer {
     }
 }
 
-fn passes(name: &str, fields: &Fields<'_>) -> bool {
+/// Whether a field goes on, where `hops` are those that `Connection` names.
+fn passes(name: &str, hops: &[&[u8]]) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other);
     let proxys = name
         .get(..6)
@@ -140,7 +142,10 @@ fn passes(name: &str, fields: &Fields<'_>) -> bool {
     if proxys || OURS.iter().any(|other| is(other)) {
         return false;
     }
-    KEPT.iter().any(|other| is(other)) || !fields.holds("connection", name)
+    let hop = hops
+        .iter()
+        .any(|hop| hop.eq_ignore_ascii_case(name.as_bytes()));
+    !hop || KEPT.iter().any(|other| is(other))
 }
 
 #[cfg(test)]

@@ -61,6 +61,12 @@ impl Processes {
         })))
     }
 
+    /// Whether it can be told at all.
+    #[must_use]
+    pub fn is_able(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The process whose socket is connected from `client` to `remote`, as it sees it itself; unknown where it cannot
     /// be told.
     #[must_use]

@@ -43,8 +43,14 @@ pub(crate) async fn run(ends: Ends, meters: &Meters, idle: Duration) -> Outcome 
         if up_end.is_none() {
             up_end = end(up.poll(cx, &mut client_read, &mut origin_write, &meters.up));
         }
+        if let Some(Ok(())) = up_end {
+            down.ends_with_receiver();
+        }
         if down_end.is_none() {
             down_end = end(down.poll(cx, &mut origin_read, &mut client_write, &meters.down));
+        }
+        if let Some(Ok(())) = down_end {
+            up.ends_with_receiver();
         }
         match (up_end, down_end) {
             // Whoever sends no more because of a fault hears no more either.

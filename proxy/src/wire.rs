@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -85,7 +85,10 @@ impl Wire {
     /// Whether nothing came since the last read: no byte, no end, no error.
     pub(crate) fn is_silent(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(&self.stream).peek(&mut byte);
+        // Where the kernel announced nothing, nothing is asked.
+        let peeked = self.stream.try_io(Interest::READABLE, || {
+            SockRef::from(&self.stream).peek(&mut byte)
+        });
         self.ahead().is_empty()
             && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
