@@ -36,14 +36,17 @@ pub(crate) struct Skipped {
 
 /// The proxy's explicit listener (docs/architecture.md, "Ports inside the namespace").
 const PROXY: &str = "http://127.0.0.1:3128";
+/// The addresses of the stub's answers, the host's aliases among them: by capture each is its name again.
+const SYNTHETIC: &str = "198.18.0.0/15";
 /// Reached directly: the agent's own services. The names of the host are captured all the same, and judged alike.
-const DIRECT: [&str; 6] = [
+const DIRECT: [&str; 7] = [
     "localhost",
     "127.0.0.1",
     "::1",
     "docker.host",
     "host.docker.internal",
     "host.containers.internal",
+    SYNTHETIC,
 ];
 
 /// Taken from the host where they are set and tell about the terminal or the language, and nothing else.
@@ -109,8 +112,8 @@ pub(crate) fn variables(
     (all.into_iter().collect(), skipped)
 }
 
-/// COMPATIBILITY P19: for tools that honour a proxy; the others are captured. git, pip and gRPC read the plain variables. pip has
-/// one of its own, but with it sends even what is for 127.0.0.1 to the proxy (pip 23.0, `--proxy`), which refuses that.
+/// COMPATIBILITY P19: for tools that honour a proxy; the others are captured. pip and gRPC read the plain variables:
+/// docs/decisions/0011-proxy-variables.md.
 fn proxy() -> Vec<(&'static str, String)> {
     let direct = DIRECT.join(",");
     let mut variables = Vec::new();
@@ -132,10 +135,22 @@ fn proxy() -> Vec<(&'static str, String)> {
     for name in ["no_proxy", "NO_PROXY", "npm_config_noproxy"] {
         variables.push((name, direct.clone()));
     }
+    // git-config(1), ENVIRONMENT: where the project's own git config names another proxy, this one holds.
+    for (name, value) in [
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "http.proxy"),
+        ("GIT_CONFIG_VALUE_0", PROXY),
+    ] {
+        variables.push((name, value.to_owned()));
+    }
     // Node 22.21 and 24: fetch and http honour the variables above (nodejs.org/api/cli.html).
     variables.push(("NODE_USE_ENV_PROXY", "1".to_owned()));
     let hosts = DIRECT
-        .map(|host| if host == "::1" { "[::1]" } else { host })
+        .map(|host| match host {
+            "::1" => "[::1]",
+            SYNTHETIC => "198.18.*|198.19.*", // the same in Java's patterns
+            host => host,
+        })
         .join("|");
     let mut java = String::new();
     for scheme in ["http", "https"] {
@@ -213,6 +228,9 @@ mod tests {
         let expected = [
             "ALL_PROXY",
             "CARGO_HTTP_PROXY",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_KEY_0",
+            "GIT_CONFIG_VALUE_0",
             "HOME",
             "HTTPS_PROXY",
             "HTTP_PROXY",
@@ -248,12 +266,12 @@ mod tests {
     fn the_agent_s_own_services_are_reached_directly_also_by_java() {
         let (variables, _) = of(&config(""), &[], vec![]);
         let direct =
-            "localhost,127.0.0.1,::1,docker.host,host.docker.internal,host.containers.internal";
+            "localhost,127.0.0.1,::1,docker.host,host.docker.internal,host.containers.internal,198.18.0.0/15";
         assert_eq!(variables["no_proxy"], direct);
         assert_eq!(
             variables["JAVA_TOOL_OPTIONS"],
             "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=3128 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=3128 \
-             -Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]|docker.host|host.docker.internal|host.containers.internal"
+             -Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]|docker.host|host.docker.internal|host.containers.internal|198.18.*|198.19.*"
         );
     }
 
