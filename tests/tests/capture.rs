@@ -186,6 +186,17 @@ for_each_user! {
         Ok(())
     }
 
+    fn a_flood_of_questions_costs_the_others_no_answer(who) {
+        let world = ground()?;
+        let project = project(&world, who)?;
+        project.write("flood.py", FLOOD)?;
+        let call = Call::new(&["ocs", "run", "--", "python3", "flood.py"]).for_seconds(300);
+        let finished = project.call(call)?.succeeded()?;
+        assert_eq!(finished.stdout, "1 port: 40 of 40\n500 ports: 40 of 40\n500 addresses: 40 of 40\n", "{finished}");
+        assert_eq!(world.readings()?, harness::spec::Readings::default());
+        Ok(())
+    }
+
     fn the_agent_s_own_loopback_services_work(who) {
         let world = ground()?;
         let project = project(&world, who)?;
@@ -250,7 +261,8 @@ ask docker.host A
 ask localhost A
 a=$(dig +short ok.test); b=$(dig +short OK.TEST.); test "$a" = "$b" && echo stable
 case $a in 198.18.*|198.19.*) echo synthetic;; esac
-echo nameserver 8.8.8.8 > /tmp/resolv; getent hosts ok.test | awk '{print $2; exit}'
+{ echo nameserver 8.8.8.8 >/etc/resolv.conf; } 2>/dev/null && echo written; grep -c 8.8.8.8 /etc/resolv.conf
+for name in ok.test evil.test; do getent ahostsv4 $name | cut -d. -f1,2 | sort -u | grep . || echo none; done
 "#;
 
 const ANSWERS: &str = "\
@@ -275,7 +287,9 @@ docker.host A: NOERROR 1
 localhost A: NOERROR 1
 stable
 synthetic
-ok.test
+0
+198.18
+none
 ";
 
 /// Holds 50 TCP clients with one byte each, sends every prefix of a query and some garbage, then asks properly.
@@ -299,4 +313,54 @@ u.sendto(query, ("127.0.0.1", 53))
 answer = u.recv(512)
 assert answer[:2] == query[:2] and answer[3] & 15 == 0, answer
 print("answered")
+"#;
+
+/// Asks 40 questions as a stub resolver does (three times, 5 s each), beside a process that asks without end: from one port, from 500,
+/// and from as many addresses.
+const FLOOD: &str = r#"
+import multiprocessing, os, socket, struct
+SERVER = ("127.0.0.1", 53)
+def question(name):
+    labels = b"".join(bytes([len(label)]) + label for label in name.encode().split(b"."))
+    return os.urandom(2) + struct.pack(">5H", 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
+def flood(sources, begun):
+    asking = question("secret.evil.test")
+    sockets = []
+    for source in sources:
+        sockets.append(socket.socket(type=socket.SOCK_DGRAM))
+        sockets[-1].bind((source, 0))
+    begun.set()
+    while True:
+        for s in sockets:
+            try:
+                s.sendto(asking, SERVER)
+            except OSError:
+                pass
+def answered(name):
+    asking = question(name)
+    for _ in range(3):
+        with socket.socket(type=socket.SOCK_DGRAM) as s:
+            s.settimeout(5)
+            s.sendto(asking, SERVER)
+            answer = b""
+            try:
+                while answer[:2] != asking[:2]:  # it may be for whoever had this port before
+                    answer = s.recv(512)
+            except TimeoutError:
+                continue
+            return answer[3] & 15 == 0
+    return False
+kinds = [
+    ("1 port", ["127.0.0.1"]),
+    ("500 ports", ["127.0.0.1"] * 500),
+    ("500 addresses", ["127.1.%d.%d" % (n // 250, n % 250 + 1) for n in range(500)]),
+]
+for kind, sources in kinds:
+    begun = multiprocessing.Event()
+    flooder = multiprocessing.Process(target=flood, args=(sources, begun), daemon=True)
+    flooder.start()
+    begun.wait()
+    print(kind + ":", sum(answered("ok.test") for _ in range(40)), "of 40", flush=True)
+    flooder.kill()
+    flooder.join()
 "#;
