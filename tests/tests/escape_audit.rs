@@ -53,13 +53,17 @@ product_cases! {
     }
 
     needs "a record"
-    fn a10_the_process_that_asked_is_named(turn, who) {
+    fn a10_the_process_that_asked_is_named_by_the_proxy_and_captured(turn, who) {
         let project = turn.project(who)?;
-        let evidence = turn.inside(&project, &["sh", "-c", "curl -sS https://evil.test/; python3 attack.py raw 58"])?;
-        let record = evidence.record.expect("a run has a record");
-        let asked: Vec<_> = record.of_kind("request").into_iter()
-            .filter(|event| event["host"] == "evil.test").map(|event| event["process"]["exe"].clone()).collect();
-        assert!(asked.iter().any(|exe| exe.as_str().is_some_and(|exe| exe.ends_with("/curl"))), "{asked:?}");
+        for (clean, via) in [(&[][..], "connect"), (&["env", "-i"][..], "captured-tls")] {
+            let line = ["sh", "-c", "curl -sS --resolve evil.test:443:203.0.113.9 https://evil.test/; true"];
+            let evidence = turn.inside(&project, &[clean, &line[..]].concat())?;
+            let record = evidence.record.as_ref().expect("a run has a record");
+            let asked: Vec<_> = record.of_kind("request").into_iter().filter(|event| event["host"] == "evil.test")
+                .map(|event| (event["via"].clone(), event["process"]["exe"].clone(), event["process"]["pid"].is_u64())).collect();
+            let [(way, exe, has_pid)] = asked.as_slice() else { panic!("{evidence}") };
+            assert!(way == via && exe.as_str().is_some_and(|exe| exe.ends_with("/curl")) && *has_pid, "{asked:?}");
+        }
     }
 
     needs "a report"

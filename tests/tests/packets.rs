@@ -73,7 +73,7 @@ for_each_user! {
 
 /// Datagrams and pings over both families, how many of them the call that sends them refuses; then an SCTP socket.
 const SPRAY: &str = r#"
-import socket
+import errno, socket
 V4, V6 = socket.AF_INET, socket.AF_INET6
 PING4, PING6 = b"\x08\0\0\0\0\0\0\0", b"\x80\0\0\0\0\0\0\0"
 sprays = [
@@ -99,8 +99,10 @@ try:
         s.settimeout(5)
         s.connect(("203.0.113.9", 9))
     print("SCTP connected")
-except OSError:
-    print("SCTP refused")
+except OSError as error:
+    # The kernel has none, the box may make no such socket, or the rules refuse its packet: anything else was not refused.
+    refused = [errno.EPROTONOSUPPORT, errno.EPERM, errno.EACCES, errno.ECONNREFUSED, errno.EHOSTUNREACH]
+    print("SCTP refused" if error.errno in refused else f"SCTP: {error!r}")
 "#;
 
 /// 20,000 datagrams to 1,000 ports, and one more when the burst is over.

@@ -4,14 +4,15 @@
 //! client. Not for: which clients there are (`tests/clients.rs`), the world that they run in (`ground`), the table (`table`).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::binaries;
 use crate::project::{Decided, Project, Record};
-use crate::run::Finished;
+use crate::run::{Finished, Running};
 use crate::spec::Readings;
-use crate::world::{As, Call};
+use crate::world::{As, Call, World};
 
 mod ground;
 mod row;
@@ -47,21 +48,21 @@ pub struct Client {
     pub asides: &'static [&'static str],
 }
 
-/// How the time of a refused connect is taken.
+/// How the time of a refused connect is taken: from the question of DNS or the connect to the end of the refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timed {
-    /// A whole run of the program, less one that the kernel refuses at once: nobody listens on 127.0.0.1:1.
-    Beside,
-    /// In the program, which asks `COUNT` times.
-    Inside,
+    /// Of a library, by the program that calls it and asks `COUNT` times: from the call to its error.
+    Call,
+    /// Of a program, on the loopback of its box: `tests/clients/waits.py`.
+    Sockets,
 }
 
 impl Timed {
     /// Tries of one run.
-    fn count(self) -> &'static str {
+    const fn count(self) -> usize {
         match self {
-            Self::Beside => "9",
-            Self::Inside => "21",
+            Self::Call => 21,
+            Self::Sockets => 9,
         }
     }
 }
@@ -130,7 +131,7 @@ impl Client {
             let mut told = Vec::new();
             for aim in [Aim::Allowed, Aim::RefusedName, Aim::RefusedPort] {
                 world.forget()?;
-                let finished = self.run(&project, way, aim)?;
+                let (finished, took) = self.run(&world, &project, way, aim)?;
                 let readings = world.readings()?;
                 if let Err(error) = self.judge(&project, &finished, &readings, way, aim) {
                     wrong.push(format!(
@@ -138,7 +139,10 @@ impl Client {
                         self.name
                     ));
                 }
-                told.push(Told::of(&finished, self.target(aim).0));
+                // What is allowed is not timed.
+                let took = if aim == Aim::Allowed { vec![0] } else { took };
+                let said = Told::of(&finished.stdout, self.target(aim).0, took);
+                told.push(said.with_context(|| format!("{finished}"))?);
             }
             let [allowed, name, port] = told.as_slice() else {
                 continue;
@@ -153,7 +157,7 @@ impl Client {
                 refused_name_us: name.median_us,
                 refused_port: port.said.clone(),
                 refused_port_us: port.median_us,
-                inside: self.timed == Timed::Inside,
+                inside: self.timed == Timed::Call,
             });
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -187,29 +191,51 @@ impl Client {
         }
     }
 
-    fn run(&self, project: &Project<'_>, way: Way, aim: Aim) -> Result<Finished> {
+    /// What came of it, and how long its tries took where they are timed from outside.
+    fn run(
+        &self,
+        world: &World,
+        project: &Project<'_>,
+        way: Way,
+        aim: Aim,
+    ) -> Result<(Finished, Vec<u64>)> {
         let (host, port) = self.target(aim);
-        let count = if aim == Aim::Allowed {
-            "1"
-        } else {
-            self.timed.count()
+        let count = match aim {
+            Aim::Allowed => 1,
+            Aim::RefusedName | Aim::RefusedPort => self.timed.count(),
         };
-        let to = |host: &str, port: &str| {
-            let line = self.line.replace("NAME", host).replace("PORT", port);
-            format!("{{ {}; }} 2>&1", line.replace("COUNT", count))
-        };
-        let (line, idle) = (to(host, &port.to_string()), to("127.0.0.1", "1"));
+        let count = count.to_string();
+        let line = self.line.replace("NAME", host);
+        let line = line.replace("PORT", &port.to_string());
+        let line = format!("{{ {}; }} 2>&1", line.replace("COUNT", &count));
         let mut words = vec!["ocs", "run", "--", "env"];
         if way == Way::Captured {
             words.push("-i");
         }
         words.extend(TRUST);
         words.extend(["timeout", "280", "bash"]);
-        match self.timed {
-            Timed::Beside => words.extend(["/home/suite/scripts/tries.sh", count, &idle, &line]),
-            Timed::Inside => words.extend(["-c", &line]),
+        if aim == Aim::Allowed || self.timed == Timed::Call {
+            words.extend(["-c", &line]);
+            let finished = project.call(Call::new(&words).for_seconds(300))?;
+            return Ok((finished, Vec::new()));
         }
-        project.call(Call::new(&words).for_seconds(300))
+        let name = format!("{way:?}{aim:?}");
+        words.extend(["/home/suite/scripts/tries.sh", &count, &name, &line]);
+        let directory = project.directory();
+        let mut running = world.start(
+            As::Ordinary,
+            Call::new(&words).within(directory).for_seconds(300),
+        )?;
+        let ready = world.outside(&directory.join(format!("{name}.ready")));
+        while !ready.exists() {
+            ensure!(running.is_running()?, "{}", running.wait()?);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let mut waits = heard(world, &count)?;
+        waits.until(|said| said.contains("listening"))?;
+        project.write(&format!("{name}.go"), "")?;
+        let finished = running.wait()?;
+        Ok((finished, took(&waits.wait()?.succeeded()?.stdout)))
     }
 
     fn judge(
@@ -287,6 +313,21 @@ impl Client {
     }
 }
 
+/// Listens on the loopback of the one box that runs.
+fn heard(world: &World, count: &str) -> Result<Running> {
+    let holder = world.find(|process| process.name == "ocs-netctl")?.pid;
+    let network = format!("--net=/proc/{holder}/ns/net");
+    let script = "/home/suite/scripts/waits.py";
+    let words = ["nsenter", &network, "python3", script, count];
+    world.start(As::Root, Call::new(&words).for_seconds(300))
+}
+
+fn took(said: &str) -> Vec<u64> {
+    let lines = said.lines().map(str::trim);
+    let numbers = lines.filter_map(|line| line.strip_prefix("took ")?.parse().ok());
+    numbers.collect()
+}
+
 /// What a client said, and how long its tries took.
 #[derive(Debug)]
 struct Told {
@@ -295,41 +336,27 @@ struct Told {
 }
 
 impl Told {
-    /// Of what it says, the last line that speaks of `host`, else the last one.
-    fn of(finished: &Finished, host: &str) -> Self {
-        let (mut took, mut idle) = (Vec::new(), Vec::new());
+    /// Of what it says, the last line that speaks of `host`, else the last one. Without times from outside, its own.
+    fn of(stdout: &str, host: &str, from_outside: Vec<u64>) -> Result<Self> {
+        let mut times = if from_outside.is_empty() {
+            took(stdout)
+        } else {
+            from_outside
+        };
+        times.sort_unstable();
         let (mut said, mut speaks) = (String::new(), false);
-        for line in finished.stdout.lines().map(str::trim) {
-            let number =
-                |prefix: &str| line.strip_prefix(prefix).and_then(|rest| rest.parse().ok());
-            match (number("took "), number("idle ")) {
-                (Some(us), _) => took.push(us),
-                (_, Some(us)) => idle.push(us),
-                (None, None) if line.is_empty() => {}
-                (None, None) if speaks && !line.contains(host) => {}
-                (None, None) => {
-                    speaks = line.contains(host);
-                    line.clone_into(&mut said);
-                }
+        for line in stdout.lines().map(str::trim) {
+            let skipped = line.is_empty() || line.starts_with("took ");
+            if !skipped && (!speaks || line.contains(host)) {
+                speaks = line.contains(host);
+                line.clone_into(&mut said);
             }
         }
-        // Each try beside the one that ran just before it, so that what else the machine does counts for both.
-        let took = took.iter().enumerate().map(|(at, us)| {
-            let beside: i64 = idle.get(at).copied().unwrap_or_default();
-            us - beside
-        });
-        Self {
+        Ok(Self {
             said,
-            median_us: median(took.collect()),
-        }
+            median_us: *times.get(times.len() / 2).context("no time was taken")?,
+        })
     }
-}
-
-/// Of differences, some of which may be negative where there is hardly any.
-fn median(mut all: Vec<i64>) -> u64 {
-    all.sort_unstable();
-    let middle = all.get(all.len() / 2).copied().unwrap_or_default();
-    middle.try_into().unwrap_or_default()
 }
 
 /// Where the clients were put, and where their rows go.

@@ -16,12 +16,19 @@ its own authority. *By* is the way that the record names. *Allowed* passed: the 
 reached. The two refusals reached no origin and no DNS server, and each is in the record:
 
 - **a name** that is in no list (captured: its lookup is refused; by the proxy: 403);
-- **a port** that is listed for no name, of a name that is (captured: the connection is reset).
+- **a port** that is listed for no name, of a name that is (captured: who speaks TLS gets an alert, who does not a reset; by the
+  proxy: 403).
 
-*ms* is the median time of one refused connect: taken inside of the program where it can ask again and again (21 tries),
-else (marked *) of a whole run of the program less a run of the same to 127.0.0.1:1, where nobody listens (9 pairs): what we
-refuse beside what the kernel refuses at once. Retries of pip, npm, cargo and apt are switched off: how often a client asks
-again is its own choice. Nothing asserts a time.
+*ms* is the median time of one refused connect, from the client's question of DNS, or its connect, to the end of the refusal. Of
+a library it is taken by the program that calls it: from the call to the error (21 tries in one program). Of a program (marked *)
+it is taken on the loopback of its box: from the first packet that it sends to the last that brings it the refusal, by the
+kernel's clock; what it does between those, such as reading certificates, is in it, its start is not (9 programs,
+`tests/clients/waits.py`). No time is a difference of two runs. Retries of pip, npm, cargo and apt are switched off: how often a
+client asks again is its own choice. Nothing asserts a time.
+
+The clients are Debian's, but for: the Python libraries (PyPI), ws and grpc-js (npm), Node and npm (NodeSource's packages, where
+the machine has those), cargo (rustup's, the toolchain that builds ocs), and the two programs around Go's and Java's own
+libraries, which the suite compiles.
 ";
 
 /// The document.
