@@ -265,8 +265,7 @@ mod tests {
     #[test]
     fn the_agent_s_own_services_are_reached_directly_also_by_java() {
         let (variables, _) = of(&config(""), &[], vec![]);
-        let direct =
-            "localhost,127.0.0.1,::1,docker.host,host.docker.internal,host.containers.internal,198.18.0.0/15";
+        let direct = "localhost,127.0.0.1,::1,docker.host,host.docker.internal,host.containers.internal,198.18.0.0/15";
         assert_eq!(variables["no_proxy"], direct);
         assert_eq!(
             variables["JAVA_TOOL_OPTIONS"],

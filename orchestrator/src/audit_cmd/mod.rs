@@ -5,6 +5,7 @@ mod export;
 mod filter;
 mod follow;
 mod lines;
+mod many;
 mod moment;
 mod own;
 mod query;

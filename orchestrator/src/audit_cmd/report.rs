@@ -10,6 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::world::World;
 
 use super::filter::Filter;
+use super::many::{Many, many};
 use super::tally::{Entry, Key, Others, Tally};
 use super::{record, table};
 
@@ -32,6 +33,8 @@ struct Document<'a> {
     destinations: Vec<Destination<'a>>,
     /// What came to more destinations than are told apart.
     others: Others,
+    /// Entries by which more names were reached than a project needs: an alert.
+    many_names: Vec<Many>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +99,7 @@ fn document(tally: &Tally, unread_lines: u64) -> Document<'_> {
             .map(|(key, entry)| destination(key, entry))
             .collect(),
         others: tally.others,
+        many_names: many(tally),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::console::{Console, Style, escaped};
 use crate::exit::Failure;
 use crate::world::Glyphs;
 
+use super::many::{Many, many};
 use super::tally::{Entry, Key, Others, Tally};
 
 /// Rows of each table that people are shown; a machine gets all.
@@ -50,6 +51,13 @@ pub(super) fn show(tally: &Tally, console: &mut Console<'_>) -> Result<(), Failu
         let Others { allowed, refused } = tally.others;
         console.line(format_args!(
             "\nto more destinations than are told apart: {allowed} allowed, {refused} refused"
+        ))?;
+    }
+    for Many { rule, names } in many(tally) {
+        let label = console.styled(Style::Warn, "alert:");
+        console.line(format_args!(
+            "\n{label} {names} names were reached by one entry, {}: names can carry data",
+            escaped(&rule)
         ))?;
     }
     if tally.lost > 0 {

@@ -351,7 +351,7 @@ fn report_tells_a_machine_the_same() {
         "v": 1, "sandboxes": [place.id()], "runs": ["run-1"], "from": "2026-11-21T01:00:00.000Z",
         "until": "2026-11-21T05:30:00.000Z", "allowed": 1, "refused": 14, "refused_queries": 3, "refused_packets": 10,
         "lost": 1, "unread_lines": 0, "destinations": [packet, good, evil, query],
-        "others": {"allowed": 0, "refused": 0},
+        "others": {"allowed": 0, "refused": 0}, "many_names": [],
     });
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(
