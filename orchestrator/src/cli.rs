@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+mod approve;
 mod audit;
 mod autonomous;
 mod image;
@@ -12,6 +13,7 @@ mod policy;
 mod server;
 mod task;
 
+pub use approve::{AnswerArgs, AskArgs};
 pub use audit::{
     AuditCommand, ExportArgs, ExportFormat, FilterArgs, FollowArgs, FormArgs, QueryArgs,
     ReportArgs, VerifyArgs,
@@ -28,9 +30,6 @@ pub use task::TaskArgs;
 pub use server::{
     ListArgs, LogsArgs, ResetArgs, StartArgs, StatusArgs, StopArgs, TerminalArgs, TuiArgs,
 };
-
-/// Commands of the contract that are not built yet: they end with 64 and say so, and no help text lists them.
-pub const NOT_BUILT: &[&str] = &["approve"];
 
 /// The names that opencode-sandbox's commands had, as links to this binary, and what they mean now.
 const OLD_NAMES: [(&str, &str); 6] = [
@@ -66,6 +65,8 @@ pub enum Command {
     Init(InitArgs),
     /// Run any command behind the fence
     Run(RunArgs),
+    /// Answer what running sandboxes were refused, while they wait
+    Approve(AnswerArgs),
     /// Let the agent do one task with nobody there; stdout is one JSON document
     Task(Box<TaskArgs>),
     /// Let the agent work on a specification with nobody there, until it is done
@@ -176,6 +177,9 @@ pub struct RunArgs {
     /// The box, and of which config.
     #[command(flatten)]
     pub sandbox: SandboxArgs,
+    /// Whether a person is asked.
+    #[command(flatten)]
+    pub asking: AskArgs,
     /// Let `observe`, which passes every public destination, run with nobody watching
     #[arg(long)]
     pub allow_observe: bool,
@@ -310,8 +314,6 @@ pub enum NotACommand {
     Mistake(String),
     /// The same of `ocs task`, whose stdout is a JSON document even then.
     MistakenTask(String),
-    /// A command of the contract that does not exist yet; exit 64.
-    NotBuilt(String),
 }
 
 /// Reads the command line. The first argument is the name that we were called by.
@@ -328,48 +330,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, N
             answer(&error)
         }
     };
-    let definition = NOT_BUILT
-        .iter()
-        .copied()
-        .fold(Cli::command(), with_placeholder);
-    let found = definition.try_get_matches_from(arguments).map_err(answer)?;
-    if let Some(name) = NOT_BUILT
-        .iter()
-        .copied()
-        .find(|name| is_chosen(name, &found))
-    {
-        return Err(NotACommand::NotBuilt(name.to_owned()));
-    }
+    let found = Cli::command()
+        .try_get_matches_from(arguments)
+        .map_err(answer)?;
     Cli::from_arg_matches(&found)
         .map(|cli| cli.command)
         .map_err(answer)
-}
-
-/// Adds a command that takes anything and is in no help text; `policy reload` is one of `policy`.
-fn with_placeholder(definition: clap::Command, name: &'static str) -> clap::Command {
-    let rest = clap::Arg::new("rest")
-        .num_args(0..)
-        .trailing_var_arg(true)
-        .allow_hyphen_values(true);
-    let placeholder = |name| {
-        let command = clap::Command::new(name).hide(true);
-        command.disable_help_flag(true).arg(rest)
-    };
-    match name.split_once(' ') {
-        Some((above, name)) => {
-            definition.mut_subcommand(above, |command| command.subcommand(placeholder(name)))
-        }
-        None => definition.subcommand(placeholder(name)),
-    }
-}
-
-fn is_chosen(name: &str, found: &clap::ArgMatches) -> bool {
-    let mut found = Some(found);
-    name.split(' ').all(|word| {
-        let chosen = found.and_then(clap::ArgMatches::subcommand);
-        found = chosen.map(|(_, below)| below);
-        chosen.is_some_and(|(name, _)| name == word)
-    })
 }
 
 fn answer(error: &clap::Error) -> NotACommand {

@@ -12,6 +12,7 @@ use crate::world::World;
 pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Result<Exit, Failure> {
     crate::engine::spawn::end_with_parent(world);
     match command {
+        Command::Approve(args) => crate::approve::run(args, world, console),
         Command::Audit(command) => crate::audit_cmd::run(command, world, console),
         Command::Autonomous(args) => crate::autonomous::run(args, world, console),
         Command::Build(args) => crate::image::build::run(args, world, console),
@@ -55,7 +56,6 @@ pub fn answer(answer: &NotACommand, console: &mut Console<'_>) -> Result<Exit, F
             Ok(Exit::Usage)
         }
         NotACommand::MistakenTask(text) => crate::task::mistaken(text, console),
-        NotACommand::NotBuilt(name) => Err(not_built(name)),
     }
 }
 
@@ -75,8 +75,4 @@ pub fn end(ended: Result<Exit, Failure>, console: &mut Console<'_>) -> Exit {
         console.note(format_args!("{label} {next}"));
     }
     failure.exit()
-}
-
-fn not_built(name: &str) -> Failure {
-    Failure::usage(format!("`ocs {name}` is not built yet")).next("ocs --help shows what is")
 }

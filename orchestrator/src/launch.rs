@@ -135,6 +135,9 @@ pub(crate) fn prepare(
     if mode == Mode::Observe {
         watched(&order, world, console)?;
     }
+    if let Some(seconds) = order.ask {
+        answered(&order, seconds, mode, world, console)?;
+    }
     match order.engine {
         cli::Engine::Auto | cli::Engine::Native => {
             native::prepare(order, mode, project, config, world, console)
@@ -248,6 +251,34 @@ fn watched(order: &Order, world: &World, console: &mut Console<'_>) -> Result<()
     ] {
         let line = console.styled_note(Style::Bad, line);
         console.note(line);
+    }
+    Ok(())
+}
+
+/// The refusal of `--ask` where nobody could answer.
+pub(crate) fn nobody_answers() -> Failure {
+    let message = "`--ask` waits for a person, and nobody is there: stdin is no terminal";
+    Failure::usage(message)
+        .next("leave --ask out; ocs policy suggest shows what the run would have wanted")
+}
+
+/// `--ask` waits for a person: there must be one, and something that an answer could open.
+fn answered(
+    order: &Order,
+    seconds: u64,
+    mode: Mode,
+    world: &World,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    if order.unattended || !world.terminal.stdin {
+        return Err(nobody_answers());
+    }
+    if mode == Mode::Filtered {
+        console.note(format_args!(
+            "refused destinations wait {seconds} s for an answer: ocs approve, in another terminal"
+        ));
+    } else {
+        warn(&format!("--ask: in mode {mode} nothing is asked"), console);
     }
     Ok(())
 }

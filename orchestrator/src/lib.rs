@@ -7,6 +7,7 @@
 pub mod approval;
 pub mod bringup;
 pub mod cli;
+mod config_edit;
 pub mod config_file;
 pub mod console;
 pub mod control;
@@ -24,6 +25,8 @@ pub mod project;
 pub mod sandbox_id;
 pub mod world;
 
+mod admin;
+mod approve;
 mod audit_cmd;
 mod autonomous;
 mod checkpoint;

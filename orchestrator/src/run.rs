@@ -25,6 +25,7 @@ pub(crate) fn run(
         engine: args.sandbox.fence.engine,
         mode: args.sandbox.fence.mode.map(Into::into),
         allow_observe: args.allow_observe,
+        ask: args.asking.ask,
         ..Order::of(args.command.clone())
     };
     let prepared = launch::prepare(order, &project, &config, world, console)?;

@@ -4,6 +4,7 @@
 //! <state>/run/lock                 held while runs begin and end: one at a time
 //! <state>/run/<run>/mark.json      locked as long as its ocs lives; written before anything that it names is made
 //! <state>/run/<run>/policy/        the policy that the proxy reads, a copy that only ocs writes
+//! <state>/run/<run>/admin/         the proxy's socket
 //! <state>/run/<run>/corner/        what `mounts` binds from
 //! <state>/run/<run>/*.log          what the parts of the fence say
 //! <state>/audit/<run>.jsonl        the record; this stays
@@ -258,7 +259,7 @@ impl Run {
 
     /// Where its proxy says how it stands.
     pub(crate) fn admin(&self) -> PathBuf {
-        self.directory.join(ADMIN)
+        self.directory.join(ADMIN).join(SOCKET)
     }
 
     /// Where its record goes.
@@ -352,8 +353,10 @@ impl Run {
 }
 
 const MARK: &str = "mark.json";
-/// The socket of a run's proxy, in the run's directory: `GET /status` and its neighbours (docs/audit-log.md).
-pub(crate) const ADMIN: &str = "admin.sock";
+/// In a run's directory: where its proxy makes its [`SOCKET`], and nothing else lies.
+pub(crate) const ADMIN: &str = "admin";
+/// `GET /status` and its neighbours (docs/audit-log.md).
+pub(crate) const SOCKET: &str = "admin.sock";
 
 /// Waits until nobody else begins or ends a run of this sandbox.
 ///

@@ -71,6 +71,7 @@ pub(crate) fn serve(
     let order = Order {
         engine: args.fence.engine,
         mode: args.fence.mode.map(Into::into),
+        ask: args.asking.ask,
         environment: outfit.environment,
         shows: outfit.shows,
         ..Order::of(command)

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use clap::Args;
 use policies::Port;
 
-use super::FenceArgs;
+use super::{AskArgs, FenceArgs};
 
 const START_HELP: &str = "\
 The agent's server runs in the box and is published on 127.0.0.1 of this host, at --port or the next free one from 4096, \
@@ -25,6 +25,9 @@ pub struct StartArgs {
     /// The box.
     #[command(flatten)]
     pub fence: FenceArgs,
+    /// Whether a person is asked.
+    #[command(flatten)]
+    pub asking: AskArgs,
     /// The port of 127.0.0.1 [default: the next free one from 4096]
     #[arg(long, value_name = "PORT", value_parser = port)]
     pub port: Option<Port>,
@@ -110,6 +113,9 @@ pub struct TuiArgs {
     /// The box.
     #[command(flatten)]
     pub fence: FenceArgs,
+    /// Whether a person is asked.
+    #[command(flatten)]
+    pub asking: AskArgs,
     /// For the tool
     #[arg(
         trailing_var_arg = true,

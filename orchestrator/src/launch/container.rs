@@ -23,6 +23,7 @@ use crate::environment::Inside;
 use crate::exit::{Exit, Failure};
 use crate::image::{seccomp, sidecar};
 use crate::project::{Project, private_dir};
+use crate::state::ADMIN;
 use crate::world::World;
 
 /// Where the agent's own state lies in its container (COMPATIBILITY 4.12; the image's user is `agent`).
@@ -108,11 +109,12 @@ fn proxy(
     order: &Order,
 ) -> Vec<OsString> {
     let name = engine.client.kind.name();
-    let arguments = marked.proxy_arguments(project, name, order.mode, &order.publish);
+    let arguments = marked.proxy_arguments(project, name, order);
     let copies = marked.policy.path().parent().unwrap_or(Path::new("/"));
     let shown = [
         Mount::in_place(copies, Access::ReadOnly),
         Mount::in_place(&project.state().audit(), Access::ReadWrite),
+        Mount::in_place(&marked.run.directory().join(ADMIN), Access::ReadWrite),
     ];
     frame.proxy(&shown, &engine.host, &order.publish, &arguments)
 }

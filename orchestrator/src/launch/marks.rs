@@ -7,9 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use policies::Mode;
-
-use super::Publish;
+use super::{Order, Publish};
 use crate::engine::cover::{Covers, How, Survey};
 use crate::exit::{Exit, Failure};
 use crate::policy_copy::PolicyCopy;
@@ -69,6 +67,7 @@ impl Marked {
             list: covers,
         };
         let text = &project.config_file().text;
+        private_directory(run.directory(), state::ADMIN)?;
         let copies = private_directory(run.directory(), "policy")?;
         let source = &project.config_file().path;
         let policy = PolicyCopy::make(source, project.root(), project.state(), &copies, text)
@@ -87,13 +86,12 @@ impl Marked {
         record.map_or(0, |record| record.len())
     }
 
-    /// What the proxy of this run is called with. `mode` where it is not the config's.
+    /// What the proxy of this run is called with.
     pub(super) fn proxy_arguments(
         &self,
         project: &Project,
         engine: &str,
-        mode: Option<Mode>,
-        publish: &[Publish],
+        order: &Order,
     ) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--sandboxed".into()];
         let mut add = |name: &str, value: &OsStr| arguments.extend([name.into(), value.to_owned()]);
@@ -102,15 +100,14 @@ impl Marked {
         add("--sandbox", project.id().as_str().as_ref());
         add("--run", self.run.id().as_str().as_ref());
         add("--engine", engine.as_ref());
-        if let Some(mode) = mode {
+        if let Some(mode) = order.mode {
             add("--mode", mode.code().as_ref());
         }
-        // unix(7): a longer path is no socket's. Then nobody can ask.
-        let admin = self.run.admin();
-        if admin.as_os_str().len() < 108 {
-            add("--admin", admin.as_os_str());
+        add("--admin", self.run.admin().as_os_str());
+        if let Some(seconds) = order.ask {
+            add("--ask", seconds.to_string().as_ref());
         }
-        for Publish { host, inside } in publish {
+        for Publish { host, inside } in &order.publish {
             add("--publish", format!("{host}:{inside}").as_ref());
         }
         arguments

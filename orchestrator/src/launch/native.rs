@@ -55,7 +55,7 @@ pub(super) fn prepare(
     });
     let marked = Marked::begin(project, world)?;
     let cgroups = cgroups(parents, project, &marked.run)?;
-    let proxy_arguments = marked.proxy_arguments(project, "native", order.mode, &order.publish);
+    let proxy_arguments = marked.proxy_arguments(project, "native", &order);
     let facts = Facts::of(
         "native",
         mode,

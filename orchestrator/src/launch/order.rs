@@ -17,6 +17,8 @@ pub(crate) struct Order {
     pub(crate) mode: Option<Mode>,
     /// Let `observe` run with nobody watching.
     pub(crate) allow_observe: bool,
+    /// Seconds that a refused request waits for a person; none: nobody is asked.
+    pub(crate) ask: Option<u64>,
     /// The command and its arguments.
     pub(crate) command: Vec<OsString>,
     /// Variables besides those that every agent has; they win. No value reaches a command line.
@@ -54,6 +56,7 @@ impl Order {
             engine: Engine::Auto,
             mode: None,
             allow_observe: false,
+            ask: None,
             command,
             environment: Vec::new(),
             shows: Vec::new(),

@@ -74,6 +74,9 @@ pub(crate) fn start(
         // Asked here, where the terminal is; the supervisor then finds it approved.
         approval::settle(&project, world.terminal, world, console)?;
     }
+    if args.asking.ask.is_some() && !world.terminal.stdin {
+        return Err(launch::nobody_answers());
+    }
     if args.detach {
         return detached(args, face, world, console);
     }
@@ -101,6 +104,7 @@ fn in_terminal(
     let tui = TuiArgs {
         tool: None,
         fence: args.fence,
+        asking: args.asking,
         arguments: Vec::new(),
     };
     tui::serve(&profile, &tui, (project, config), world, console)
@@ -240,6 +244,9 @@ fn words(args: &StartArgs, face: Face) -> Vec<OsString> {
     if args.allow_observe {
         words.push("--allow-observe".into());
     }
+    if let Some(seconds) = args.asking.ask {
+        words.push(format!("--ask={seconds}").into());
+    }
     words
 }
 
@@ -252,6 +259,7 @@ mod tests {
     fn a_supervisor_is_called_with_what_was_asked_for() {
         for line in [
             "ocs start --detach",
+            "ocs start --detach --ask",
             "ocs start --detach --mode none --port 4100 --allow-observe --engine native",
         ] {
             let Ok(Command::Start(asked)) = parse(line.split(' ').map(OsString::from)) else {
@@ -266,9 +274,10 @@ mod tests {
                     fence,
                     port,
                     allow_observe,
+                    asking,
                     ..
                 } = args.clone();
-                (fence, port, allow_observe)
+                (fence, port, allow_observe, asking)
             };
             assert_eq!(facts(&heard), facts(&asked));
             assert!(heard.supervised && heard.detach);

@@ -1,18 +1,15 @@
 //! `ocs status` and `ocs list`: what runs, from the leases, the proxies' own counters, and the notes of their engines.
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Facts, Phase, Standing, look};
+use crate::admin;
 use crate::cli::{ListArgs, StatusArgs};
 use crate::console::{Console, Style, escaped};
 use crate::exit::{Exit, Failure};
 use crate::launch::NOTES;
 use crate::project::{ProjectError, STATE_ROOT};
-use crate::state::ADMIN;
 use crate::world::World;
 
 /// What `ocs status --json` prints.
@@ -84,6 +81,9 @@ fn document(sandbox: &str, run: &Path) -> Document {
         document.fence = counters(&directory).map(|fence| fence.since(before));
         let notes = std::fs::read_to_string(directory.join(NOTES)).unwrap_or_default();
         document.warnings = notes.lines().map(str::to_owned).collect();
+        let said = admin::get(&directory, "/status").ok();
+        let said = said.and_then(|page| serde_json::from_str::<Said>(&page.body).ok());
+        document.warnings.extend(said.iter().flat_map(warnings));
         if document.fence.is_none() && document.state == "running" {
             let unknown = "the proxy cannot be asked what it counts";
             document.warnings.push(unknown.to_owned());
@@ -152,18 +152,68 @@ impl Counters {
     }
 }
 
-/// Asks the proxy of a run, by the admin socket in its directory.
+/// Asks the proxy of a run what it counts.
 pub(super) fn counters(run: &Path) -> Option<Counters> {
-    const LIMIT: Option<Duration> = Some(Duration::from_secs(2));
-    let mut stream = UnixStream::connect(run.join(ADMIN)).ok()?;
-    stream.set_read_timeout(LIMIT).ok()?;
-    stream.set_write_timeout(LIMIT).ok()?;
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: ocs\r\nConnection: close\r\n\r\n")
-        .ok()?;
-    let mut text = String::new();
-    stream.take(1 << 20).read_to_string(&mut text).ok()?;
-    text.starts_with("HTTP/1.1 200").then(|| counted(&text))
+    let page = admin::get(run, "/metrics").ok()?;
+    (page.status == 200).then(|| counted(&page.body))
+}
+
+/// What a proxy says of itself; what we do not need is passed over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    record: SaidOfRecord,
+    policy: SaidOfPolicy,
+    questions: SaidOfQuestions,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct SaidOfRecord {
+    ok: bool,
+    lost: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SaidOfPolicy {
+    error: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SaidOfQuestions {
+    open: u64,
+    unanswered: u64,
+}
+
+impl Default for SaidOfRecord {
+    fn default() -> Self {
+        Self { ok: true, lost: 0 }
+    }
+}
+
+/// What a person should know of what a proxy says.
+fn warnings(said: &Said) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !said.record.ok {
+        warnings.push(format!(
+            "the record cannot be written (is the disk full?): every new request is refused, {} so far",
+            said.record.lost
+        ));
+    }
+    if let Some(error) = &said.policy.error {
+        warnings.push(format!(
+            "the config changed and is not in force; the policy before it is: {error}"
+        ));
+    }
+    let SaidOfQuestions { open, unanswered } = said.questions;
+    if open + unanswered > 0 {
+        warnings.push(format!(
+            "{open} questions wait and {unanswered} were not answered in time: ocs approve"
+        ));
+    }
+    warnings
 }
 
 fn counted(page: &str) -> Counters {
@@ -258,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_proxy_s_page_is_read_by_family_and_label() {
-        let page = "HTTP/1.1 200 OK\r\n\r\n# HELP x y\nocs_policy_generation 3\n\
+        let page = "# HELP x y\nocs_policy_generation 3\n\
             ocs_requests_total{decision=\"allow\",reason=\"\"} 5\n\
             ocs_requests_total{decision=\"deny\",reason=\"port\"} 2\n\
             ocs_requests_total{decision=\"deny\",reason=\"not-whitelisted\"} 4\n\
@@ -271,6 +321,20 @@ mod tests {
             unrecorded: 0,
         };
         assert_eq!(counted(page), expected);
+    }
+
+    #[test]
+    fn a_full_disk_a_broken_config_and_open_questions_are_warnings() {
+        let said = r#"{"v":1,"record":{"ok":false,"lines":9,"lost":4},"policy":{"ok":false,"error":"f:4: no"},
+            "questions":{"asking":true,"open":1,"unanswered":2,"unasked":0}}"#;
+        let expected = [
+            "the record cannot be written (is the disk full?): every new request is refused, 4 so far",
+            "the config changed and is not in force; the policy before it is: f:4: no",
+            "1 questions wait and 2 were not answered in time: ocs approve",
+        ];
+        assert_eq!(warnings(&serde_json::from_str(said).unwrap()), expected);
+        // An older proxy says less, and nothing of it is wrong.
+        assert_eq!(warnings(&serde_json::from_str("{}").unwrap()), [""; 0]);
     }
 
     #[test]

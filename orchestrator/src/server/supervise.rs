@@ -269,6 +269,7 @@ fn order(
         engine: args.fence.engine,
         mode: args.fence.mode.map(Into::into),
         allow_observe: args.allow_observe,
+        ask: args.asking.ask,
         environment,
         shows,
         publish: vec![Publish { host: port, inside }],

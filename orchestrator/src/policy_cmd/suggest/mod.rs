@@ -2,7 +2,6 @@
 //! a person decides, and approves.
 //! Clauses: P1.
 mod choose;
-mod edit;
 mod wanted;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +12,7 @@ use similar::TextDiff;
 
 use crate::audit_cmd::record::{self, Filter};
 use crate::cli::{FilterArgs, SuggestArgs};
+use crate::config_edit;
 use crate::config_file::ConfigFile;
 use crate::console::{Console, escaped};
 use crate::exit::{Exit, Failure};
@@ -135,7 +135,7 @@ fn edited(file: &ConfigFile, lines: &[Line]) -> Option<String> {
             .map(|line| line.entry.clone())
             .collect();
         if !entries.is_empty() {
-            text = edit::add(&text, key, &entries)?;
+            text = config_edit::add(&text, key, &entries)?;
         }
     }
     Some(text)

@@ -2,7 +2,7 @@
 //! that a list has in such a file; what it makes is parsed again by the caller, who judges it.
 
 /// The text with `entries` at the end of the list `key`; none where the list has a shape that is not known here.
-pub(super) fn add(text: &str, key: &str, entries: &[String]) -> Option<String> {
+pub(crate) fn add(text: &str, key: &str, entries: &[String]) -> Option<String> {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
