@@ -8,6 +8,7 @@ use std::path::Path;
 
 use policies::Config;
 
+use crate::exit::Failure;
 use crate::world::World;
 
 /// What the agent's variables are made of.
@@ -110,6 +111,32 @@ pub(crate) fn variables(
         set(name.as_str(), value.as_ref());
     }
     (all.into_iter().collect(), skipped)
+}
+
+/// COMPATIBILITY 1.2 and 1.7: gh reads `GH_TOKEN` first, others `GITHUB_TOKEN` alone; one that differs would be used by some.
+///
+/// # Errors
+/// Both are there, and differ (exit 64).
+pub(crate) fn one_token(all: &mut Vec<(OsString, OsString)>) -> Result<(), Failure> {
+    let of = |wanted: &str| {
+        let named = all.iter().find(|(name, _)| name == wanted);
+        named
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_empty())
+    };
+    match (of("GH_TOKEN"), of("GITHUB_TOKEN")) {
+        (Some(one), Some(other)) if one != other => {
+            let message = "GH_TOKEN and GITHUB_TOKEN are both passed into the box, and differ";
+            Err(Failure::usage(message).next("pass one of them, in env-passthrough or env"))
+        }
+        (None, Some(token)) => {
+            let token = token.clone();
+            all.retain(|(name, _)| name != "GH_TOKEN");
+            all.push(("GH_TOKEN".into(), token));
+            Ok(())
+        }
+        (_, _) => Ok(()),
+    }
 }
 
 /// COMPATIBILITY P19: for tools that honour a proxy; the others are captured. pip and gRPC read the plain variables:
@@ -271,6 +298,39 @@ mod tests {
             variables["JAVA_TOOL_OPTIONS"],
             "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=3128 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=3128 \
              -Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]|docker.host|host.docker.internal|host.containers.internal|198.18.*|198.19.*"
+        );
+    }
+
+    #[test]
+    fn a_token_for_github_has_both_names_and_two_that_differ_start_nothing() {
+        let tokens = |list: &[(&str, &str)]| {
+            let mut all = list
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            one_token(&mut all)
+                .map(|()| all)
+                .map_err(|failure| failure.to_string())
+        };
+        let pairs = |list: &[(&str, &str)]| -> Result<Vec<(OsString, OsString)>, String> {
+            Ok(list
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect())
+        };
+        let one = [("GH_TOKEN", "1")];
+        let both = [("GITHUB_TOKEN", "1"), ("GH_TOKEN", "1")];
+        assert_eq!(tokens(&one), pairs(&one));
+        assert_eq!(tokens(&both), pairs(&both));
+        assert_eq!(tokens(&both[..1]), pairs(&both));
+        assert_eq!(
+            tokens(&[("GH_TOKEN", ""), ("GITHUB_TOKEN", "1")]),
+            pairs(&both)
+        );
+        let differ = tokens(&[("GH_TOKEN", "1"), ("GITHUB_TOKEN", "2")]);
+        assert_eq!(
+            differ,
+            Err("GH_TOKEN and GITHUB_TOKEN are both passed into the box, and differ".to_owned())
         );
     }
 

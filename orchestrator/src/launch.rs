@@ -29,6 +29,7 @@ use crate::engine::native::{Native, Setup};
 use crate::engine::{Engine, EngineError};
 use crate::environment::Skipped;
 use crate::exit::{Exit, Failure};
+use crate::monitor::{Looks, Monitor};
 use crate::probe::Targets;
 use crate::project::Project;
 use crate::world::World;
@@ -45,6 +46,8 @@ pub(crate) const NOTES: &str = "notes";
 #[derive(Debug)]
 pub(crate) struct Prepared {
     fence: Fence,
+    /// What is to be looked at while it runs, where that can be seen.
+    looks: Option<Looks>,
     facts: Facts,
     /// Variables of `env-passthrough` that have no value on the host.
     pub(crate) skipped: Vec<Skipped>,
@@ -111,6 +114,7 @@ enum Fence {
 #[derive(Debug)]
 pub(crate) struct Running {
     up: Up,
+    looks: Option<Looks>,
     facts: Facts,
 }
 
@@ -165,7 +169,12 @@ impl Prepared {
     /// # Errors
     /// The fence could not be put up or proven, or the agent could not be started; all is undone.
     pub(crate) fn bring_up(self, console: &mut Console<'_>) -> Result<Running, Failure> {
-        let Self { fence, facts, .. } = self;
+        let Self {
+            fence,
+            facts,
+            looks,
+            ..
+        } = self;
         let up = match fence {
             Fence::Container(setup) => {
                 up(Container::new(*setup)).map(|sandbox| Up::Container(Box::new(sandbox)))
@@ -175,7 +184,7 @@ impl Prepared {
             }
         };
         match up {
-            Ok(up) => Ok(Running { up, facts }),
+            Ok(up) => Ok(Running { up, looks, facts }),
             Err(error) => Err(unstarted(&error, console)),
         }
     }
@@ -191,6 +200,8 @@ impl Running {
     /// agent is asked to end, and killed if it takes too long: a timer, or a pipe.
     pub(crate) fn attend(self, until: Option<&OwnedFd>) -> Ended {
         let checkpoints = Watcher::begin(&self.facts.record);
+        let looks = self.looks;
+        let _monitor = looks.map(|looks| Monitor::begin(&self.facts.record, looks));
         match self.up {
             Up::Container(sandbox) => Ended::of(sandbox.attend(until), self.facts, checkpoints),
             Up::Native(sandbox) => Ended::of(sandbox.attend(until), self.facts, checkpoints),

@@ -37,6 +37,7 @@ mod launch;
 mod llm;
 mod mcp;
 mod mcp_servers;
+mod monitor;
 mod outfit;
 mod policy_cmd;
 mod provider;

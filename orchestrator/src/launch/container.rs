@@ -95,6 +95,7 @@ pub(super) fn prepare(
     };
     Ok(Prepared {
         fence: Fence::Container(Box::new(setup)),
+        looks: None,
         facts,
         skipped,
     })

@@ -17,6 +17,7 @@ use crate::engine::native::view::{self, Ids, Shown, View, Wanted};
 use crate::engine::native::{Setup, bwrap};
 use crate::environment::Inside;
 use crate::exit::{Exit, Failure};
+use crate::monitor::Looks;
 use crate::project::Project;
 use crate::state::Run;
 use crate::world::World;
@@ -63,6 +64,8 @@ pub(super) fn prepare(
         &marked,
         &settled,
     );
+    let published = order.publish.iter().map(|port| port.inside.get());
+    let looks = Some(Looks::of(published.collect(), world));
     let setup = Setup {
         ourselves: programs.ourselves,
         netctl: programs.netctl,
@@ -80,6 +83,7 @@ pub(super) fn prepare(
     };
     Ok(Prepared {
         fence: Fence::Native(Box::new(setup)),
+        looks,
         facts,
         skipped,
     })

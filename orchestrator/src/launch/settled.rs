@@ -107,6 +107,7 @@ impl Settled {
         let (mut variables, skipped) = environment::variables(within, config, &from_hook, world);
         variables.retain(|(name, _)| order.environment.iter().all(|(ours, _)| ours != name));
         variables.append(&mut order.environment);
+        environment::one_token(&mut variables)?;
         Ok((variables, skipped))
     }
 

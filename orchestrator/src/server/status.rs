@@ -9,6 +9,7 @@ use crate::cli::{ListArgs, StatusArgs};
 use crate::console::{Console, Style, escaped};
 use crate::exit::{Exit, Failure};
 use crate::launch::NOTES;
+use crate::monitor::Newest;
 use crate::project::{ProjectError, STATE_ROOT};
 use crate::world::World;
 
@@ -23,6 +24,8 @@ struct Document {
     facts: Option<Facts>,
     /// What the proxy counts; none where it cannot be asked.
     fence: Option<Counters>,
+    /// What was last seen of it from outside.
+    monitor: Newest,
     /// What a person should know.
     warnings: Vec<String>,
 }
@@ -93,6 +96,9 @@ fn document(sandbox: &str, run: &Path) -> Document {
             document.warnings.push(missing.to_owned());
         }
     }
+    if let Some(record) = facts.as_ref().and_then(|facts| facts.record.as_ref()) {
+        document.monitor = Newest::of(record);
+    }
     document.facts = facts.map(|facts| *facts);
     document
 }
@@ -132,6 +138,9 @@ fn show(document: &Document, console: &mut Console<'_>) -> Result<(), Failure> {
     }
     if let Some(record) = &facts.record {
         console.line(format_args!("  record   {}", record.display()))?;
+    }
+    for line in document.monitor.lines() {
+        console.line(format_args!("  {}", escaped(&line)))?;
     }
     for warning in &document.warnings {
         let label = console.styled(Style::Warn, "warning");
