@@ -23,7 +23,7 @@ use crate::bringup::{BringUpError, Cause, Running as Runs, Sandbox};
 use crate::checkpoint::Watcher;
 use crate::cli;
 use crate::console::{Console, Style, escaped};
-use crate::engine::client::Kind;
+use crate::engine::client::{Client, Kind};
 use crate::engine::container::{self as containers, Container};
 use crate::engine::native::{Native, Setup};
 use crate::engine::{Engine, EngineError};
@@ -142,7 +142,7 @@ pub(crate) fn prepare(
     if let Some(seconds) = order.ask {
         answered(&order, seconds, mode, world, console)?;
     }
-    match order.engine {
+    match chosen(order.engine, project, world) {
         cli::Engine::Auto | cli::Engine::Native => {
             native::prepare(order, mode, project, config, world, console)
                 .map_err(Failure::of_a_start)
@@ -155,6 +155,22 @@ pub(crate) fn prepare(
             container::prepare(Kind::Podman, order, mode, project, config, world, console)
                 .map_err(Failure::of_a_start)
         }
+    }
+}
+
+/// The engine that `auto` means here: native, where nothing that is seen at once forbids it; else docker or podman, where one
+/// is installed. Where there is none either, it is native that says what it lacks.
+pub(crate) fn chosen(wanted: cli::Engine, project: &Project, world: &World) -> cli::Engine {
+    match wanted {
+        cli::Engine::Docker | cli::Engine::Native | cli::Engine::Podman => wanted,
+        cli::Engine::Auto if native::is_possible() => cli::Engine::Native,
+        cli::Engine::Auto => match Client::find(None, project.root(), world) {
+            Ok(client) => match client.kind {
+                Kind::Docker => cli::Engine::Docker,
+                Kind::Podman => cli::Engine::Podman,
+            },
+            Err(_) => cli::Engine::Native,
+        },
     }
 }
 

@@ -16,8 +16,8 @@ use super::settled::Settled;
 use super::{Access, Facts, Fence, Order, Prepared, Stream, surroundings, warn};
 use crate::console::Console;
 use crate::engine::client::{self, Client, Kind};
-use crate::engine::container::arguments::{self, Agent, Frame, Labels, Mount, Names};
-use crate::engine::container::{Setup, host, sweep};
+use crate::engine::container::arguments::{self, Agent, Frame, Labels, Mount, Names, Proxy};
+use crate::engine::container::{Setup, sweep};
 use crate::engine::native::view;
 use crate::environment::Inside;
 use crate::exit::{Exit, Failure};
@@ -81,7 +81,7 @@ pub(super) fn prepare(
     });
     let facts = Facts::of(kind.name(), mode, at, &marked, &settled);
     let setup = Setup {
-        proxy: proxy(&frame, &engine, &marked, project, &order),
+        proxy: proxy(kind.name(), &marked, (project, config), &order),
         client: engine.client,
         frame,
         spec: order.spec(),
@@ -101,23 +101,24 @@ pub(super) fn prepare(
     })
 }
 
-/// The command line of the proxy's container. It sees the policy's copy and the records, and nothing else of the host.
+/// The proxy sees the policy's copy, the records and the place of its own socket, and nothing else of the host.
 fn proxy(
-    frame: &Frame,
-    engine: &Engine,
+    engine: &str,
     marked: &Marked,
-    project: &Project,
+    (project, config): (&Project, &Config),
     order: &Order,
-) -> Vec<OsString> {
-    let name = engine.client.kind.name();
-    let arguments = marked.proxy_arguments(project, name, order);
+) -> Proxy {
     let copies = marked.policy.path().parent().unwrap_or(Path::new("/"));
-    let shown = [
-        Mount::in_place(copies, Access::ReadOnly),
-        Mount::in_place(&project.state().audit(), Access::ReadWrite),
-        Mount::in_place(&marked.run.directory().join(ADMIN), Access::ReadWrite),
-    ];
-    frame.proxy(&shown, &engine.host, &order.publish, &arguments)
+    Proxy {
+        shown: vec![
+            Mount::in_place(copies, Access::ReadOnly),
+            Mount::in_place(&project.state().audit(), Access::ReadWrite),
+            Mount::in_place(&marked.run.directory().join(ADMIN), Access::ReadWrite),
+        ],
+        publish: order.publish.clone(),
+        arguments: marked.proxy_arguments(project, engine, order),
+        wants_host: config.host_ports().len() > 0,
+    }
 }
 
 fn at_both_ends() -> bool {
@@ -128,7 +129,6 @@ fn at_both_ends() -> bool {
 struct Engine {
     client: Client,
     facts: client::Facts,
-    host: host::HostAddress,
 }
 
 impl Engine {
@@ -150,19 +150,7 @@ impl Engine {
             return Err(Failure::new(Exit::Missing, message)
                 .next("remove memory, pids and cpus from `limits`, or run it as root"));
         }
-        let host = host::where_host_is(kind, facts.rootless, &host::ask(&client, facts.rootless));
-        if host.is_none() && config.host_ports().len() > 0 {
-            let message = format!(
-                "host-ports: {} does not say where its containers find this host",
-                kind.name()
-            );
-            return Err(Failure::new(Exit::Missing, message).next("podman network inspect podman"));
-        }
-        Ok(Self {
-            client,
-            facts,
-            host,
-        })
+        Ok(Self { client, facts })
     }
 
     /// Removes what killed runs of this sandbox left in the engine.
@@ -203,6 +191,7 @@ impl Engine {
             },
             ids: self.ids(),
             sidecar,
+            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             most: (most(Resource::RLIMIT_NOFILE), most(Resource::RLIMIT_NPROC)),
         })
     }

@@ -89,6 +89,17 @@ pub(super) fn prepare(
     })
 }
 
+/// Whether nothing that is seen at once forbids this engine: bubblewrap is there, and no setting forbids user namespaces.
+/// `ocs doctor` looks closer.
+pub(super) fn is_possible() -> bool {
+    // user_namespaces(7), and Debian's own setting, which does not hold for root.
+    let setting = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
+    let forbidden = setting("/proc/sys/user/max_user_namespaces")
+        || (setting("/proc/sys/kernel/unprivileged_userns_clone")
+            && !nix::unistd::geteuid().is_root());
+    cfg!(target_os = "linux") && bwrap::program().is_some() && !forbidden
+}
+
 /// How the config's limits are kept: by a limit of the processes themselves, by cgroups, or not at all, which is refused.
 fn limits(config: &Config) -> Result<(Option<u64>, Option<Parents>), Failure> {
     let limits = config.limits();

@@ -24,7 +24,7 @@ use crate::cli::{BoxVerifyArgs, Engine, ProveArgs};
 use crate::console::Console;
 use crate::engine::native::view::OURSELVES;
 use crate::exit::{Exit, Failure};
-use crate::launch::{self, Order, Stream, Streams};
+use crate::launch::{self, Access, Order, Show, Stream, Streams};
 use crate::project::Project;
 use crate::world::World;
 
@@ -39,11 +39,6 @@ pub(crate) fn run(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
-    if matches!(args.sandbox.fence.engine, Engine::Docker | Engine::Podman) {
-        // Its attacker is our own program, which the containers do not show.
-        let message = "ocs verify tries engine `native` only; it cannot attack a container yet";
-        return Err(Failure::usage(message).next("ocs verify --engine native"));
-    }
     let project = Project::find(args.sandbox.config.as_deref(), world)?;
     let config = launch::config(&project, console)?;
     let (answers, said) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
@@ -53,9 +48,21 @@ pub(crate) fn run(
         .map(OsString::from)
         .into();
     command.extend([home.into(), "--state".into(), project.state().path().into()]);
+    let engine = launch::chosen(args.sandbox.fence.engine, &project, world);
+    // The attacker is our own program, which a box of the engine native shows by itself.
+    let ourselves = Show {
+        from: world.exe.clone(),
+        at: OURSELVES.into(),
+        access: Access::ReadOnly,
+    };
+    let shows = match engine {
+        Engine::Auto | Engine::Native => Vec::new(),
+        Engine::Docker | Engine::Podman => vec![ourselves],
+    };
     let order = Order {
-        engine: args.sandbox.fence.engine,
+        engine,
         mode: args.sandbox.fence.mode.map(Into::into),
+        shows,
         streams: Streams {
             stdin: Stream::Nothing,
             stdout: Stream::Given(said),

@@ -76,6 +76,8 @@ pub(crate) struct Frame {
     pub(crate) ids: (u32, u32),
     /// The image of holder, proxy and probe.
     pub(crate) sidecar: String,
+    /// Whether this host's kernel speaks IPv6.
+    pub(crate) ipv6: bool,
     /// Our own limits of open files and of processes, which no container can exceed where the engine may not raise them.
     pub(crate) most: (u64, u64),
 }
@@ -147,6 +149,21 @@ impl Frame {
         self.kind == Kind::Podman && self.facts.rootless
     }
 
+    /// Options of the volume: it is the holder's. Podman would give it to whichever container comes first; without root its own
+    /// 0 is the user, and the holder's 0 the first of those that the user has besides (`--userns keep-id`).
+    pub(crate) fn of_volume(&self) -> Vec<OsString> {
+        match (self.kind, self.user_namespace()) {
+            (Kind::Docker, _) => Vec::new(),
+            (Kind::Podman, rootless) => {
+                let holder = u8::from(rootless);
+                vec![
+                    "--opt".into(),
+                    format!("o=uid={holder},gid={holder}").into(),
+                ]
+            }
+        }
+    }
+
     /// `ocs-netctl hold`, in a namespace with no interface but `lo`.
     pub(crate) fn holder(&self) -> Vec<OsString> {
         let mut words = self.sidecar("run", &self.names.holder);
@@ -154,6 +171,10 @@ impl Frame {
         if self.kind == Kind::Docker {
             // Nobody is asked but the stub; the host's own resolvers are no business of the agent's.
             words.add(["--dns", "127.0.0.1"]);
+            if self.ipv6 {
+                // Docker switches it off where a container has no address of it; then no packet of it would be recorded.
+                words.add(["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"]);
+            }
         }
         if self.user_namespace() {
             words.add(["--userns", "keep-id"]);
@@ -171,13 +192,13 @@ impl Frame {
     }
 
     /// `ocs-proxy`, on a network of its own. What it is called with names paths of the host: they are the same in there.
-    pub(crate) fn proxy(
-        &self,
-        shown: &[Mount],
-        host: &HostAddress,
-        publish: &[Publish],
-        arguments: &[OsString],
-    ) -> Vec<OsString> {
+    pub(crate) fn proxy(&self, proxy: &Proxy, host: &HostAddress) -> Vec<OsString> {
+        let Proxy {
+            shown,
+            publish,
+            arguments,
+            ..
+        } = proxy;
         let mut words = self.sidecar("run", &self.names.proxy);
         words.pair("--network", self.network());
         words.pair("--user", self.user());
@@ -336,6 +357,19 @@ const TMPFS: [(&str, &str); 8] = [
     ("/var/lib/apt", "size=256m,noexec"),
     ("/var/cache/apt", "size=256m,noexec"),
 ];
+
+/// What the proxy's container is made of.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    /// What of the host it sees.
+    pub(crate) shown: Vec<Mount>,
+    /// Ports of the host that it serves.
+    pub(crate) publish: Vec<Publish>,
+    /// What it is called with.
+    pub(crate) arguments: Vec<OsString>,
+    /// Whether ports of the host are to be reached.
+    pub(crate) wants_host: bool,
+}
 
 /// What the agent's container is made of.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ pub(crate) type HostAddress = Option<String>;
 pub(crate) struct Said {
     /// `podman machine ssh getent hosts host.containers.internal`, where there is a machine.
     pub(crate) machine: String,
-    /// `podman network inspect podman`.
+    /// `podman network inspect NETWORK`: that of the run.
     pub(crate) network: String,
     /// `ip -4 route show default`, or `route -n get default`.
     pub(crate) route: String,
@@ -82,8 +82,8 @@ fn default_route(route: &str) -> Option<IpAddr> {
 /// What is asked takes no longer, or is no answer.
 const ASKED: Duration = Duration::from_secs(10);
 
-/// Asks what `where_host_is` needs.
-pub(crate) fn ask(client: &Client, rootless: bool) -> Said {
+/// Asks what `where_host_is` needs; `network` is the proxy's, and there already.
+pub(crate) fn ask(client: &Client, rootless: bool, network: &str) -> Said {
     if client.kind == Kind::Docker {
         return Said::default();
     }
@@ -112,7 +112,7 @@ pub(crate) fn ask(client: &Client, rootless: bool) -> Said {
         .map(|ended| ended.output);
     Said {
         machine,
-        network: said(client.call(["network", "inspect", "podman"])),
+        network: said(client.call(["network", "inspect", network])),
         route: said(route),
     }
 }

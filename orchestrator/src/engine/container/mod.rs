@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::arguments::Frame;
+use self::arguments::{Frame, Proxy};
 use self::attend::InContainer;
 use crate::engine::attend::until_the_end;
 use crate::engine::client::{Client, Refused};
@@ -33,8 +33,8 @@ pub(crate) struct Setup {
     pub(crate) frame: Frame,
     /// The spec of the namespace, one line.
     pub(crate) spec: String,
-    /// The command line that starts the proxy.
-    pub(crate) proxy: Vec<OsString>,
+    /// What the proxy's container is made of.
+    pub(crate) proxy: Proxy,
     /// The command line that makes the agent's container.
     pub(crate) agent: Vec<OsString>,
     /// The file with the agent's variables; gone once the container is made.
@@ -83,16 +83,18 @@ impl Engine for Container {
     fn begin(&mut self, parts: &mut Members) -> Result<(), EngineError> {
         let setup = self.setup()?;
         let Setup { client, frame, .. } = &*setup;
-        let make = |what: &str| {
+        let make = |what: &str, options: Vec<OsString>| {
             let mut words: Vec<OsString> = vec![what.into(), "create".into()];
             words.extend(frame.labels.options());
+            words.extend(options);
             words.push(frame.names.own.clone().into());
             client.call(&words).map(drop).map_err(Refused::missing)
         };
         if frame.needs_network() {
-            make("network")?;
+            make("network", Vec::new())?;
         }
-        make("volume")?;
+        make("volume", frame.of_volume())?;
+        let proxy = frame.proxy(&setup.proxy, &host(setup)?);
         let logs = setup.marked.run.directory();
         let attached = |name, arguments, log: &str, first: &str| {
             let start = Start {
@@ -104,7 +106,7 @@ impl Engine for Container {
         };
         let netctl = attached("ocs-netctl", frame.holder(), "netctl.log", &setup.spec)?;
         parts.netctl = Some(netctl);
-        parts.proxy = Some(attached("ocs-proxy", setup.proxy.clone(), "proxy.log", "")?);
+        parts.proxy = Some(attached("ocs-proxy", proxy, "proxy.log", "")?);
         // After the starts: a process inherits what is blocked.
         let signals = Signals::take_over();
         parts.signals = Some(
@@ -224,6 +226,21 @@ impl Engine for Container {
     fn told(&mut self) -> Told {
         std::mem::take(&mut self.told)
     }
+}
+
+/// Where the proxy finds this host, now that its network is there.
+fn host(setup: &Setup) -> Result<host::HostAddress, EngineError> {
+    let Setup { client, frame, .. } = setup;
+    let (kind, rootless) = (client.kind, frame.facts.rootless);
+    let said = host::ask(client, rootless, &frame.names.own);
+    let host = host::where_host_is(kind, rootless, &said);
+    if host.is_none() && setup.proxy.wants_host {
+        let name = kind.name();
+        return Err(EngineError::missing(format!(
+            "host-ports: {name} does not say where its containers find this host"
+        )));
+    }
+    Ok(host)
 }
 
 /// Three keys that nobody types, and that none of the usual programs reads.

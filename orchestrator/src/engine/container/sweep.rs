@@ -6,25 +6,33 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use super::arguments::Labels;
-use crate::engine::client::{Client, Refused};
+use crate::engine::client::{Client, Kind, Refused};
 use crate::project::StateDir;
 use crate::state;
 
 /// Removes all of one run, and goes on past what fails.
 pub(crate) fn run(client: &Client, labels: &Labels) -> Vec<Refused> {
     let of_run = format!("ocs.run={}", labels.run);
-    let mut failed = Vec::new();
-    for (list, remove) in KINDS {
-        match listed(client, list, &[&of_run]) {
-            Ok(ids) if ids.is_empty() => {}
-            Ok(ids) => {
-                let words = remove.iter().map(|word| (*word).to_owned()).chain(ids);
-                failed.extend(client.call(words).err());
-            }
-            Err(refused) => failed.push(refused),
+    let kinds = KINDS.iter();
+    kinds
+        .filter_map(|(list, remove)| {
+            // Podman keeps a container that others are joined to: those are gone after the first pass.
+            let first = all(client, list, remove, &of_run);
+            first.and_then(|_| all(client, list, remove, &of_run))
+        })
+        .collect()
+}
+
+/// Removes all of a kind that bear a label; gives what was refused.
+fn all(client: &Client, list: &[&str], remove: &[&str], label: &str) -> Option<Refused> {
+    match listed(client, list, &[label]) {
+        Ok(ids) if ids.is_empty() => None,
+        Ok(ids) => {
+            let words = remove.iter().map(|word| (*word).to_owned()).chain(ids);
+            client.call(words).err()
         }
+        Err(refused) => Some(refused),
     }
-    failed
 }
 
 /// Removes what dead runs of this sandbox left: those whose mark nobody holds. The current run is not marked yet.
@@ -33,10 +41,13 @@ pub(crate) fn dead(client: &Client, sandbox: &str, state: &StateDir) -> Vec<Refu
     let mut failed = Vec::new();
     let of_sandbox = format!("ocs.sandbox={sandbox}");
     let of_state = format!("ocs.state={}", state.path().display());
-    for list in [
-        ["ps", "--all", "--format", "{{.Label \"ocs.run\"}}"],
-        ["volume", "ls", "--format", "{{.Label \"ocs.run\"}}"],
-    ] {
+    // What the clients call the label of a line differs.
+    let label = match client.kind {
+        Kind::Docker => "{{.Label \"ocs.run\"}}",
+        Kind::Podman => "{{index .Labels \"ocs.run\"}}",
+    };
+    for list in [&["ps", "--all"][..], &["volume", "ls"]] {
+        let list = [list, &["--format", label]].concat();
         match listed(client, &list, &[&of_sandbox, &of_state]) {
             Ok(found) => runs.extend(found),
             Err(refused) => failed.push(refused),

@@ -19,6 +19,7 @@ fn frame(kind: Kind, rootless: bool, limits: bool) -> Frame {
         },
         ids: (1001, 1002),
         sidecar: "side:1".to_owned(),
+        ipv6: true,
         most: (2000, 300),
     }
 }
@@ -63,11 +64,16 @@ fn all(frame: &Frame) -> Vec<String> {
     };
     let policy = Mount::in_place(Path::new("/s/policy"), Access::ReadOnly);
     let host = Some("192.0.2.1".to_owned());
-    let words = ["--sandboxed".into()];
+    let proxy = Proxy {
+        shown: vec![policy],
+        publish: vec![publish],
+        arguments: vec!["--sandboxed".into()],
+        wants_host: true,
+    };
     vec![
         text(&frame.holder()),
         text(&frame.probe()),
-        text(&frame.proxy(&[policy], &host, &[publish], &words)),
+        text(&frame.proxy(&proxy, &host)),
         agent(frame, Limits::UNLESS_LISTED),
     ]
 }
