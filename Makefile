@@ -18,9 +18,12 @@ PRODUCT := -p orchestrator -p proxy -p netctl --bins
 BUILD_PACKAGES := bubblewrap ca-certificates gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
 # To make a world for `make run`, and to fetch and run the agent in it.
 RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs npm openssl util-linux
+# Container engines, what podman needs without root, and what makes a base without pulling.
+ENGINE_PACKAGES := catatonit debootstrap docker.io fuse-overlayfs podman slirp4netns uidmap
+
 # The real clients of the suites.
 TEST_PACKAGES := $(RUN_PACKAGES) bsdutils docker-compose faketime git iputils-ping netcat-openbsd openssh-client \
-	procps python3 python3-jsonschema python3-pip python3-requests python3-yaml socat strace wget
+	procps python3 python3-jsonschema python3-pip python3-requests python3-yaml socat strace wget $(ENGINE_PACKAGES)
 
 # The fuzzing engine is C++.
 FUZZ_PACKAGES := $(BUILD_PACKAGES) g++
@@ -139,7 +142,7 @@ clients-packages: packages-test toolchain
 	tests/clients/install.sh $(TARGET)/clients
 
 packages-images:
-	$(call want,$(BUILD_PACKAGES) debootstrap docker.io)
+	$(call want,$(BUILD_PACKAGES) $(ENGINE_PACKAGES))
 
 packages-test:
 	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(TEST_PACKAGES)),$(TEST_PACKAGES)))

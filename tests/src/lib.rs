@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod client;
 pub mod command;
 pub mod desk;
+pub mod engines;
 pub mod escape;
 pub mod inside;
 pub mod measured;
