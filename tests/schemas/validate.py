@@ -1,4 +1,4 @@
-"""Holds every line of stdin to a published form: validate.py record SCHEMA | ocsf SCHEMA | ecs FIELDS | cef | csv.
+"""Holds every line of stdin to a published form: validate.py record SCHEMA | ocsf SCHEMA | otlp SCHEMA | ecs FIELDS | cef | csv.
 Prints each fault; the last line is how many lines of each kind there were, as JSON."""
 import collections, csv, ipaddress, json, re, sys
 
@@ -122,6 +122,8 @@ if kind == "record":
     by_schema(numbered, lambda event: event["event"])
 elif kind == "ocsf":
     by_schema(numbered, lambda event: event["type_uid"])
+elif kind == "otlp":
+    by_schema(numbered, lambda event: event["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["eventName"])
 elif kind == "ecs":
     ecs(numbered)
 elif kind == "cef":

@@ -45,20 +45,29 @@ fn has(counts: &Value, kinds: &[&str]) {
     }
 }
 
+/// Puts what lines are held to into the project.
+fn forms(project: &Project<'_>) -> Result<()> {
+    let own = project
+        .ocs(&["policy", "schema", "--record"])?
+        .succeeded()?;
+    for (name, content) in [
+        ("validate.py", include_str!("../schemas/validate.py")),
+        ("ocsf.json", include_str!("../schemas/ocsf-1.3.0.json")),
+        ("otlp.json", include_str!("../schemas/otlp-1.5.json")),
+        ("ecs.json", include_str!("../schemas/ecs-8.11.json")),
+        ("record.json", &own.stdout),
+    ] {
+        project.write(name, content)?;
+    }
+    Ok(())
+}
+
 for_each_user! {
     fn every_line_of_a_real_run_fits_the_published_schema_and_every_exported_form_its_own(who) {
         let world = World::new(&Order::usual()?)?;
         let project = Project::new(&world, who, USUAL)?;
         project.run(&["sh", "-c", SESSION])?;
-        let own = project.ocs(&["policy", "schema", "--record"])?.succeeded()?;
-        for (name, content) in [
-            ("validate.py", include_str!("../schemas/validate.py")),
-            ("ocsf.json", include_str!("../schemas/ocsf-1.3.0.json")),
-            ("ecs.json", include_str!("../schemas/ecs-8.11.json")),
-            ("record.json", &own.stdout),
-        ] {
-            project.write(name, content)?;
-        }
+        forms(&project)?;
         let query = ["audit", "query"];
         let export = |format| ["audit", "export", "--format", format];
         let counts = held(&project, &[&query[..], &["--json"]].concat(), &["record", "record.json"])?;
@@ -70,12 +79,33 @@ for_each_user! {
         has(&ecs, &["start", "stop", "policy", "request-allow", "request-deny", "close", "dns-deny", "packet-deny"]);
         let cef = held(&project, &export("cef"), &["cef"])?;
         has(&cef, &["start", "stop", "policy", "request.allow", "request.deny", "close", "dns.deny", "packet.deny"]);
+        let otlp = held(&project, &export("otlp"), &["otlp", "otlp.json"])?;
+        has(&otlp, &["ocs.start", "ocs.stop", "ocs.request", "ocs.close", "ocs.dns", "ocs.packet"]);
         let csv = held(&project, &[&query[..], &["--csv"]].concat(), &["csv"])?;
         has(&csv, &["header", "request", "close"]);
-        for counts in [&ocsf, &ecs, &cef] {
+        for counts in [&ocsf, &ecs, &cef, &otlp] {
             let lines: u64 = counts.as_object().context("counts")?.values().filter_map(Value::as_u64).sum();
             assert_eq!(lines, all, "{counts}");
         }
+        Ok(())
+    }
+
+    fn the_example_of_every_event_fits_every_form(who) {
+        let world = World::new(&Order::usual()?)?;
+        let project = Project::new(&world, who, USUAL)?;
+        forms(&project)?;
+        let page = include_str!("../../docs/audit-log.md");
+        let example = page.split("```jsonl\n").nth(1).and_then(|rest| rest.split("```").next());
+        project.write("example.jsonl", example.context("no example")?)?;
+        let counts = held(&project, &["audit", "query", "--json", "example.jsonl"], &["record", "record.json"])?;
+        has(&counts, &["start", "policy", "request", "close", "question", "packet", "dns", "gap", "stop"]);
+        for (format, more) in [("ocsf", &["ocsf.json"][..]), ("ecs", &["ecs.json"]), ("otlp", &["otlp.json"]), ("cef", &[])] {
+            let words = ["audit", "export", "--format", format, "example.jsonl"];
+            let exported = held(&project, &words, &[&[format], more].concat())?;
+            let lines = |counts: &Value| counts.as_object().map(|all| all.values().filter_map(Value::as_u64).sum::<u64>());
+            assert_eq!(lines(&exported), lines(&counts), "{format}");
+        }
+        held(&project, &["audit", "query", "--csv", "example.jsonl"], &["csv"])?;
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::project::{Project, STATE_ROOT};
 use crate::world::World;
 
+use super::collector::Collector;
 use super::filter::Filter;
 use super::{query, records};
 
@@ -34,11 +35,19 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let filter = Filter::new(&args.filter, world)?;
     let mut follower = Follower::new(directories(args, world)?, Begin::AtTheEnd);
+    let mut collector = args.otlp.as_deref().map(Collector::new);
     loop {
         for line in follower.step() {
             if let Ok(record) = Record::parse(&line) {
+                if let Some(collector) = collector.as_mut().filter(|_| filter.takes(&record)) {
+                    collector.add(&record, console);
+                    continue;
+                }
                 show(&record, &line, &filter, args, console)?;
             }
+        }
+        if let Some(collector) = &mut collector {
+            collector.send(console);
         }
         console.flush()?;
         std::thread::sleep(PAUSE);
@@ -318,6 +327,7 @@ mod tests {
             all: false,
             filter: crate::cli::FilterArgs::default(),
             json: false,
+            otlp: None,
         };
         assert!(directories(&args("a-1"), &world).is_ok());
         for wrong in ["b-2", "../x", ".", "a-1/../a-1", "/etc"] {

@@ -1,5 +1,6 @@
 //! `ocs audit`: the record, read. Writes nothing; what a line means is `policies::audit`'s word.
 //! Clauses: R3, R4.
+mod collector;
 mod csv;
 mod export;
 mod filter;

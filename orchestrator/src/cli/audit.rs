@@ -39,6 +39,7 @@ One line per event, for a log collector:
 and Base Event (0) for a policy in force and for a gap
   ecs   Elastic Common Schema 8.11, JSON; what it has no field for is below `ocs`
   cef   Common Event Format, version 0
+  otlp  OpenTelemetry logs, the JSON of OTLP; to send them: ocs audit follow --otlp
 
 docs/audit-export.md says which field goes where. Filters are those of query.
 
@@ -48,7 +49,8 @@ Examples:
 
 const FOLLOW_HELP: &str = "\
 Prints events as they are written, of the project's sandbox, of those named, or with --all of every sandbox of this user, \
-until interrupted. Filters and output are those of query.";
+until interrupted. Filters and output are those of query. With --otlp they go to a collector instead: what it does not take at \
+once is tried again, and what it never takes is counted and said; the record has it.";
 
 /// `ocs audit`.
 #[derive(Debug, Subcommand)]
@@ -119,6 +121,8 @@ pub enum ExportFormat {
     Ecs,
     /// Open Cybersecurity Schema Framework
     Ocsf,
+    /// OpenTelemetry logs, the JSON of OTLP
+    Otlp,
 }
 
 /// `ocs audit follow`.
@@ -137,6 +141,24 @@ pub struct FollowArgs {
     /// Print the lines as they stand in the record
     #[arg(long)]
     pub json: bool,
+    /// Print nothing; send each event to a collector of OpenTelemetry, such as `http://127.0.0.1:4318/v1/logs`
+    #[arg(long, value_name = "URL", conflicts_with = "json", value_parser = collector)]
+    pub otlp: Option<String>,
+}
+
+/// What curl is given: a URL of the web, and no credential that a command line would show.
+fn collector(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or(text.strip_prefix("https://"));
+    let authority = rest.and_then(|rest| rest.split('/').next());
+    let is_good = authority.is_some_and(|it| !it.is_empty() && !it.contains('@'))
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err("http:// or https://, a host without user, and a path".to_owned())
+    }
 }
 
 /// `ocs audit verify`.

@@ -4,6 +4,7 @@
 mod cef;
 mod ecs;
 mod ocsf;
+pub(super) mod otlp;
 
 use policies::audit::Record;
 use serde_json::{Map, Value};
@@ -47,6 +48,10 @@ fn line(format: ExportFormat, record: &Record) -> String {
         ExportFormat::Cef => cef::line(record),
         ExportFormat::Ecs => ascii_json(&ecs::document(record).to_string()),
         ExportFormat::Ocsf => ascii_json(&ocsf::event(record).to_string()),
+        ExportFormat::Otlp => {
+            let logs = [otlp::log_record(record)];
+            ascii_json(&otlp::request(&record.sandbox, &logs).to_string())
+        }
     }
 }
 

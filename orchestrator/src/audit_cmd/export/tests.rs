@@ -86,13 +86,45 @@ fn every_event_is_one_line_of_printable_ascii_in_each_form() {
         all.push(record);
     }
     for record in &all {
-        for format in [ExportFormat::Cef, ExportFormat::Ecs, ExportFormat::Ocsf] {
+        for format in [
+            ExportFormat::Cef,
+            ExportFormat::Ecs,
+            ExportFormat::Ocsf,
+            ExportFormat::Otlp,
+        ] {
             let line = line(format, record);
             assert!(
                 line.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
                 "{line:?}"
             );
         }
+    }
+}
+
+#[test]
+fn a_refused_request_is_a_log_record_of_opentelemetry() {
+    let record = records().remove(4);
+    let log = otlp::log_record(&record);
+    assert_eq!(
+        (
+            &log["timeUnixNano"],
+            &log["severityNumber"],
+            &log["eventName"]
+        ),
+        (
+            &json!("1795223640123000000"),
+            &json!(13),
+            &json!("ocs.request")
+        )
+    );
+    let attributes = log["attributes"].as_array().unwrap();
+    for expected in [
+        json!({"key": "event.reason", "value": {"stringValue": "not-whitelisted"}}),
+        json!({"key": "destination.port", "value": {"intValue": "443"}}),
+        json!({"key": "event.category", "value": {"arrayValue": {"values": [{"stringValue": "network"}]}}}),
+        json!({"key": "ocs.run", "value": {"stringValue": "run-1"}}),
+    ] {
+        assert!(attributes.contains(&expected), "{expected} in {log:#}");
     }
 }
 
