@@ -23,7 +23,7 @@ ENGINE_PACKAGES := catatonit debootstrap docker.io fuse-overlayfs podman slirp4n
 
 # The real clients of the suites.
 TEST_PACKAGES := $(RUN_PACKAGES) bsdutils docker-compose faketime git iputils-ping netcat-openbsd openssh-client \
-	procps python3 python3-jsonschema python3-pip python3-requests python3-yaml socat strace wget $(ENGINE_PACKAGES)
+	procps python3 python3-jsonschema python3-pip python3-requests python3-yaml socat strace valgrind wget $(ENGINE_PACKAGES)
 
 # The fuzzing engine is C++.
 FUZZ_PACKAGES := $(BUILD_PACKAGES) g++
@@ -33,7 +33,8 @@ FUZZ_SECONDS := 60
 CLIENT_PACKAGES := default-jdk-headless golang-go openssh-server postgresql postgresql-client python3-pip redis-server redis-tools
 
 # The peers that are measured beside us, and the origin of all.
-BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light openssl squid tinyproxy util-linux
+BENCH_PACKAGES := $(BUILD_PACKAGES) nginx-light nodejs npm openssl ripgrep socat squid tinyproxy util-linux
+SANDBOX_RUNTIME := 0.0.78
 
 .PHONY: help run test bench record-load soak mutants fuzz packages-fuzz packages-bench build check fmt clippy doc unit worlds deny images packages-images packages-build packages-run packages-test toolchain agent mcp-clients clean
 
@@ -51,11 +52,20 @@ test: packages-test clients-packages toolchain agent mcp-clients ## format, lint
 build: packages-build toolchain ## the three programs, released, into target/release
 	cargo build --release $(PRODUCT)
 
-bench: packages-bench toolchain ## ocs-proxy beside the kernel's own floor, Squid and tinyproxy; needs root
-	cargo build --release -p proxy -p netctl -p bench
+bench: packages-bench toolchain $(TARGET)/srt/$(SANDBOX_RUNTIME) ## ocs-proxy beside the kernel's own floor, Squid and tinyproxy; start-up, growth; needs root
+	cargo build --release $(PRODUCT) -p bench
 	printf '127.0.0.1 localhost origin.test\n' >$(TARGET)/bench.hosts
 	$(SUDO) unshare --mount sh -c 'mount --bind $(abspath $(TARGET))/bench.hosts /etc/hosts && \
-	  exec $(abspath $(TARGET))/release/bench --binaries $(abspath $(TARGET))/release --raw $(abspath $(TARGET))/bench.jsonl $(BENCH)'
+	  exec $(abspath $(TARGET))/release/bench --binaries $(abspath $(TARGET))/release --raw $(abspath $(TARGET))/bench.tsv --plots $(abspath $(TARGET)) $(BENCH)'
+
+$(TARGET)/srt/$(SANDBOX_RUNTIME):
+	rm -rf $(TARGET)/srt && mkdir -p $(TARGET)/srt
+	npm install --prefix $(TARGET)/srt --no-audit --no-fund --silent --save-exact @anthropic-ai/sandbox-runtime@$(SANDBOX_RUNTIME)
+	touch $@
+
+.PHONY: bench-check
+bench-check: packages-test toolchain ## instructions of the decide and parse paths beside bench/baseline.tsv, or BASE=COMMIT; 5 % more fails
+	bench/check.sh $(BASE)
 
 fuzz: packages-fuzz toolchain ## every fuzz target for FUZZ_SECONDS (60) each; FUZZ_TARGETS="host .." for some (needs cargo-fuzz)
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; cargo install --locked cargo-fuzz" >&2; exit 1; }
@@ -124,7 +134,7 @@ define want
 endef
 
 packages-bench:
-	$(call want,$(BENCH_PACKAGES))
+	$(call want,$(if $(NODE),$(filter-out nodejs npm,$(BENCH_PACKAGES)),$(BENCH_PACKAGES)))
 
 packages-build:
 	$(call want,$(BUILD_PACKAGES))

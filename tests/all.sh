@@ -31,8 +31,9 @@ step doc cargo doc --workspace --no-deps --document-private-items
 step unit cargo test --workspace --exclude tests --no-fail-fast
 step build cargo build "${product[@]}"
 step worlds cargo test -p tests --no-fail-fast
+step bench-check bench/check.sh
 
-tests=("$logs/unit" "$logs/worlds")
+tests=("$logs/unit" "$logs/worlds" "$logs/bench-check")
 sum() { # sum COLUMN-NAME: over all `test result:` lines
   grep -ah '^test result:' "${tests[@]}" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'
 }
