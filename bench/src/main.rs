@@ -16,11 +16,14 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 mod cpu;
+mod growth;
 mod load;
 mod origin;
 mod peer;
+mod plot;
 mod report;
 mod sealed;
+mod startup;
 mod tls;
 
 use load::{Route, Way, Work};
@@ -45,9 +48,26 @@ struct Arguments {
     /// Only these works (by the start of their name).
     #[arg(long)]
     work: Vec<String>,
-    /// Where the raw samples go, JSON lines.
-    #[arg(long, default_value = "target/bench.jsonl")]
+    /// Where the raw samples go, a line each.
+    #[arg(long, default_value = "target/bench.tsv")]
     raw: PathBuf,
+    /// Where the plots of growth go.
+    #[arg(long, default_value = "target")]
+    plots: PathBuf,
+    /// Only these parts; all if none is named.
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Cost as tunnels and rules grow, and where the record lies.
+    Growth,
+    /// What a command that does nothing takes in each box.
+    Startup,
+    /// Works and peers.
+    Table,
 }
 
 const WORKS: [(&str, Work, u64); 7] = [
@@ -85,26 +105,45 @@ fn main() -> Result<()> {
     let dir = tempfile::Builder::new().prefix("ocs-bench").tempdir()?;
     let _nginx = origin::start(dir.path())?;
     origin::sink()?;
+    let asked = |part| arguments.part.is_empty() || arguments.part.contains(&part);
+    let mut samples = Vec::new();
+    let mut text = String::new();
+    if asked(Part::Table) {
+        samples.extend(rounds(&arguments, dir.path())?);
+        let works = WORKS.iter().map(|w| w.0).chain([IDLE.0]);
+        let works: Vec<String> = works.map(str::to_owned).collect();
+        text.push_str(&report::table(&samples, &works, &Peer::ALL.map(Peer::name)));
+    }
+    if asked(Part::Growth) {
+        let grown = growth::run(&arguments, dir.path())?;
+        text.push('\n');
+        text.push_str(&growth::table(&grown));
+        samples.extend(grown);
+    }
+    if asked(Part::Startup) {
+        let started = startup::run(dir.path(), &arguments.binaries, 4 * arguments.rounds)?;
+        text.push('\n');
+        text.push_str(&startup::table(&started));
+        samples.extend(started);
+    }
+    fs::write(&arguments.raw, report::raw(&samples))
+        .with_context(|| format!("write {}", arguments.raw.display()))?;
+    say(&text);
+    Ok(())
+}
+
+/// Works and peers, A B A B.
+fn rounds(arguments: &Arguments, dir: &Path) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for round in 1..=arguments.rounds {
         for peer in Peer::ALL {
             if !arguments.peer.is_empty() && !arguments.peer.iter().any(|p| p == peer.name()) {
                 continue;
             }
-            one_round(&arguments, dir.path(), peer, round, &mut samples)?;
+            one_round(arguments, dir, peer, round, &mut samples)?;
         }
     }
-    let raw: Result<Vec<String>, _> = samples.iter().map(serde_json::to_string).collect();
-    fs::write(&arguments.raw, raw?.join("\n") + "\n")
-        .with_context(|| format!("write {}", arguments.raw.display()))?;
-    let works: Vec<String> = WORKS
-        .iter()
-        .map(|w| w.0)
-        .chain([IDLE.0])
-        .map(str::to_owned)
-        .collect();
-    say(&report::table(&samples, &works, &Peer::ALL.map(Peer::name)));
-    Ok(())
+    Ok(samples)
 }
 
 fn one_round(
@@ -117,15 +156,7 @@ fn one_round(
     let wanted = |name: &str| {
         arguments.work.is_empty() || arguments.work.iter().any(|w| name.starts_with(w.as_str()))
     };
-    let of = |work: &str, cost| Sample {
-        work: work.to_owned(),
-        peer: peer.name().to_owned(),
-        round,
-        cost,
-        rate: 0.0,
-        p50_us: 0,
-        p99_us: 0,
-    };
+    let of = |work: &str, cost| Sample::of(work, peer.name(), round, cost);
     for (name, work, count) in WORKS.into_iter().filter(|w| wanted(w.0)) {
         let port = port_of(work, peer);
         let daemon = peer.start(dir, &arguments.binaries, port)?;
@@ -223,12 +254,16 @@ fn float(n: u64) -> f64 {
 }
 
 #[expect(clippy::print_stderr, reason = "the bench's progress")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
 fn progress(sample: Option<&Sample>) {
     if let Some(s) = sample {
-        eprintln!(
+        tell(&format!(
             "round {} {:>10}  {:<40} {:>10.2}  {:>9.0}/s  p50 {} us  p99 {} us",
             s.round, s.peer, s.work, s.cost, s.rate, s.p50_us, s.p99_us
-        );
+        ));
     }
 }
 

@@ -131,24 +131,9 @@ impl Peer {
                     port,
                 )
             }
-            Self::Ocs => {
-                let (policy, audit) = ocs_files(&dir)?;
-                let program = binaries.join("ocs-proxy");
-                spawn(
-                    &program.display().to_string(),
-                    &[
-                        "--policy",
-                        &policy.display().to_string(),
-                        "--listen",
-                        &self.address().to_string(),
-                        "--audit",
-                        &audit.display().to_string(),
-                    ],
-                    port,
-                )
-            }
+            Self::Ocs => ocs(&dir, binaries, 0, &dir),
             Self::OcsCaptured => {
-                let (policy, audit) = ocs_files(&dir)?;
+                let (policy, audit) = ocs_files(&dir, 0, &dir)?;
                 let (child, holder, namespace) = sealed::start(binaries, &policy, &audit)?;
                 Ok(Daemon {
                     child,
@@ -174,13 +159,34 @@ impl Peer {
     }
 }
 
+/// Starts ours with so many entries beside those that are used, its record in that directory.
+///
+/// # Errors
+/// Its program is missing or does not listen.
+pub(crate) fn ocs(dir: &Path, binaries: &Path, entries: usize, record: &Path) -> Result<Daemon> {
+    let (policy, audit) = ocs_files(dir, entries, record)?;
+    let address = Peer::Ocs.address();
+    spawn(
+        &binaries.join("ocs-proxy").display().to_string(),
+        &[
+            "--policy",
+            &policy.display().to_string(),
+            "--listen",
+            &address.to_string(),
+            "--audit",
+            &audit.display().to_string(),
+        ],
+        address.port(),
+    )
+}
+
 /// Our config, and where our record goes.
-fn ocs_files(dir: &Path) -> Result<(PathBuf, PathBuf)> {
+fn ocs_files(dir: &Path, entries: usize, record: &Path) -> Result<(PathBuf, PathBuf)> {
     let (policy, audit) = (
         dir.join("opencode-sandbox-config.yaml"),
-        dir.join("record.jsonl"),
+        record.join("record.jsonl"),
     );
-    fs::write(&policy, ocs_policy())?;
+    fs::write(&policy, ocs_policy(entries))?;
     drop(fs::remove_file(&audit)); // a record of an earlier start would be verified and continued
     Ok((policy, audit))
 }
@@ -197,16 +203,21 @@ fn tinyproxy_conf(dir: &Path, filter: &Path, port: u16) -> String {
     )
 }
 
-fn ocs_policy() -> String {
+fn ocs_policy(entries: usize) -> String {
     let name = origin::NAME;
-    format!(
+    let mut text = format!(
         "sandbox-name: bench\ntcp-endpoints:\n  - {name}:{http}\n  - {name}:{sink}\nhttp-domain-whitelist:\n  - {name}:{http}\n\
          \x20 - {name}:{plain}\n  - {name}:{tls}\nprivate-addresses:\n  - 127.0.0.1\n",
         http = origin::HTTP_PORT,
         plain = origin::PLAIN_PORT,
         sink = origin::SINK_PORT,
         tls = origin::TLS_PORT,
-    )
+    );
+    text.push_str("http-domain-denylist:\n  - never.test\n");
+    for entry in 0..entries {
+        text.push_str(&format!("  - host-{entry}.example.org\n"));
+    }
+    text
 }
 
 fn squid_conf(dir: &Path, port: u16) -> String {
