@@ -107,6 +107,11 @@ pub enum Command {
     Compose(ComposeArgs),
     /// Say which versions the images are made of
     Versions(VersionsArgs),
+    /// Look for what is wrong with the project: config, control files, the box that runs, secrets
+    Check(ProjectCheckArgs),
+    /// Skills of the project
+    #[command(subcommand, arg_required_else_help = true)]
+    Skill(SkillCommand),
     /// Attack a throw-away sandbox from inside, and say clause by clause what held
     Verify(ProveArgs),
     /// Say what this machine can do, and what to type where something is missing
@@ -264,6 +269,40 @@ pub struct BoxMendArgs {
     /// The order comes here.
     #[arg(long)]
     pub orders: i32,
+}
+
+const CHECK_HELP: &str = "\
+Secrets are known by the forms that their issuers gave them, and never printed. Attacks are those of ocs verify.
+
+Exit codes: 0 nothing is wrong, 1 something is, 64 the config is wrong.";
+
+/// `ocs check`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = CHECK_HELP)]
+pub struct ProjectCheckArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ocs skill`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SkillCommand {
+    /// Let the agent write down what the last work taught, as skills/NAME.md
+    Crystallize(CrystallizeArgs),
+}
+
+/// `ocs skill crystallize`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "stdout is the document of ocs task. Exit codes: as ocs task; 1 the agent wrote no such skill."
+)]
+pub struct CrystallizeArgs {
+    /// The skill's name: lower-case letters, digits and `-`
+    pub name: String,
+    /// The box, and of which config.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
 }
 
 const VERIFY_HELP: &str = "\

@@ -1,5 +1,5 @@
 //! Calls the command's module, and turns its end into words and a code. No command lives here.
-use crate::cli::{Command, NotACommand};
+use crate::cli::{Command, NotACommand, SkillCommand};
 use crate::console::{Console, Style};
 use crate::exit::{Exit, Failure};
 use crate::tools::Face;
@@ -16,6 +16,10 @@ pub fn run(command: &Command, world: &World, console: &mut Console<'_>) -> Resul
         Command::Audit(command) => crate::audit_cmd::run(command, world, console),
         Command::Autonomous(args) => crate::autonomous::run(args, world, console),
         Command::Build(args) => crate::image::build::run(args, world, console),
+        Command::Check(args) => crate::check::run(args, world, console),
+        Command::Skill(SkillCommand::Crystallize(args)) => {
+            crate::crystallize::run(args, world, console)
+        }
         Command::Compose(args) => crate::image::compose::run(args, world, console),
         Command::Versions(args) => crate::image::versions::run(args, console),
         Command::Doctor(args) => crate::doctor::run(args, world, console),

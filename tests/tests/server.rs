@@ -310,6 +310,26 @@ for_each_user! {
         ground.assert_clean()
     }
 
+    fn a_box_that_runs_is_checked_from_the_host(who) {
+        let ground = Ground::new(who)?;
+        let project = ground.project("project", CONFIG)?;
+        let check = || -> Result<Vec<(String, String)>> {
+            let checked = ground.call(&project, &["ocs", "check", "--json"])?.succeeded()?;
+            let document: Value = serde_json::from_str(&checked.stdout)?;
+            let findings = document["findings"].as_array().cloned().unwrap_or_default();
+            Ok(findings.iter().map(|found| (text(found, "check").to_owned(), text(found, "verdict").to_owned())).collect())
+        };
+        let of = |list: [(&str, &str); 4]| list.map(|(check, verdict)| (check.to_owned(), verdict.to_owned())).to_vec();
+        let good = [("config", "good"), ("control-files", "good"), ("box", "good"), ("secrets", "good")];
+        assert_eq!(check()?[1..], of([good[0], ("control-files", "warn"), good[2], good[3]])[1..]);
+        ground.started(&project)?;
+        assert_eq!(check()?, of(good));
+        let said = ground.call(&project, &["ocs", "check"])?.succeeded()?.stdout;
+        assert!(said.contains("none with a privilege, all filtered and fenced"), "{said}");
+        ground.call(&project, &["ocs", "stop"])?.succeeded()?;
+        ground.assert_clean()
+    }
+
     fn a_project_whose_interface_is_the_terminal_s_is_started_there(who) {
         let ground = Ground::new(who)?;
         let project = ground.project("project", &format!("{CONFIG}agent:\n  interface: tui\n  tool: [opencode, hello]\n"))?;

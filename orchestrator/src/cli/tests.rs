@@ -44,6 +44,8 @@ fn help_lists_every_command_in_its_order() {
         "build",
         "compose",
         "versions",
+        "check",
+        "skill",
         "verify",
         "doctor",
     ];

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::world::World;
 use lines::Machine;
-use processes::Inside;
+pub(crate) use processes::Inside;
 
 /// The directory below that of the records.
 const DIRECTORY: &str = "monitor";

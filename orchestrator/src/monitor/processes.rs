@@ -20,7 +20,7 @@ pub(super) struct Process {
 
 /// What a box consists of at a moment.
 #[derive(Debug, Default)]
-pub(super) struct Inside {
+pub(crate) struct Inside {
     pub(super) processes: Vec<Process>,
     /// Listening TCP sockets, and who holds each where that can be seen.
     pub(super) listeners: BTreeMap<SocketAddr, Option<String>>,
@@ -30,8 +30,13 @@ pub(super) struct Inside {
 pub(super) type Times = HashMap<u32, u64>;
 
 impl Inside {
+    /// The numbers of its processes, as the host counts.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.processes.iter().map(|process| process.pid)
+    }
+
     /// That which descends from `ocs`.
-    pub(super) fn of(ocs: u32) -> Self {
+    pub(crate) fn of(ocs: u32) -> Self {
         let all = processes();
         let deep = depth(ocs);
         let mut ours = BTreeSet::from([ocs]);

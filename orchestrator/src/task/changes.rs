@@ -10,7 +10,7 @@ const FILES_MAX: usize = 1_000_000;
 
 /// The files of a project, with what changes when they do. None where there are too many, or they cannot be listed.
 #[derive(Debug)]
-pub(super) struct Tree(Option<BTreeMap<PathBuf, Stamp>>);
+pub(crate) struct Tree(Option<BTreeMap<PathBuf, Stamp>>);
 
 /// The inode, its size, and when it was changed last: no program can set that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Stamp {
 
 impl Tree {
     /// Looks at all of it but git's own directory. Follows no link and leaves no file system.
-    pub(super) fn of(root: &Path) -> Self {
+    pub(crate) fn of(root: &Path) -> Self {
         let mut files = BTreeMap::new();
         let device = root.symlink_metadata().map(|found| found.dev()).ok();
         let mut left = vec![PathBuf::new()];
@@ -56,6 +56,12 @@ impl Tree {
             }
         }
         Self(Some(files))
+    }
+
+    /// All paths, from the project's root on; none where there are too many.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = String> {
+        let files = self.0.iter().flatten();
+        files.map(|(path, _)| path.to_string_lossy().into_owned())
     }
 
     /// The paths, from the project's root on, that are new, changed or gone in `after`; sorted.

@@ -29,7 +29,7 @@ use crate::provider::Permission;
 use crate::tools::{Onto, Profile};
 use crate::world::World;
 pub(crate) use api::Api;
-use changes::Tree;
+pub(crate) use changes::Tree;
 use limit::Limit;
 use place::Place;
 use report::Report;
