@@ -231,8 +231,9 @@ impl Frame {
     /// The proxy's network: one where no neighbour is.
     fn network(&self) -> String {
         if self.user_namespace() {
-            // Of each container alone; the host's loopback is where host-ports are, and the proxy dials no others.
-            "slirp4netns:allow_host_loopback=true".to_owned()
+            // Of each container alone; the host's loopback is where host-ports are, and the proxy dials no others. By this
+            // handler a published port is reached from the gateway, as the proxy demands, and not from the container itself.
+            "slirp4netns:allow_host_loopback=true,port_handler=slirp4netns".to_owned()
         } else {
             self.names.own.clone()
         }

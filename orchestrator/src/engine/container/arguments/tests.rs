@@ -128,7 +128,9 @@ fn every_container_gives_everything_up_and_is_found_again() {
 
 fn own_network(kind: Kind, rootless: bool) -> &'static str {
     match (kind, rootless) {
-        (Kind::Podman, true) => "--network slirp4netns:allow_host_loopback=true",
+        (Kind::Podman, true) => {
+            "--network slirp4netns:allow_host_loopback=true,port_handler=slirp4netns"
+        }
         (Kind::Docker | Kind::Podman, _) => "--network opencode-sandbox-app-1a2b3c-abcdef ",
     }
 }
