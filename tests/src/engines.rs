@@ -460,7 +460,16 @@ impl Sandboxed<'_> {
     /// # Errors
     /// It could not be started.
     pub fn call(&self, call: Call<'_>) -> Result<Finished> {
-        let environment = self.engine.environment();
+        self.call_with(call, &[])
+    }
+
+    /// The same, with these variables besides, which win.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn call_with(&self, call: Call<'_>, variables: &[(&str, &str)]) -> Result<Finished> {
+        let mut environment = self.engine.environment();
+        environment.extend_from_slice(variables);
         self.project.call(call.with(&environment).for_seconds(180))
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use harness::binaries;
+use harness::{binaries, engines};
 use tempfile::TempDir;
 
 /// As `image/versions.env` names it; nothing is pulled.
@@ -149,27 +149,11 @@ fn told(output: &Output) -> Result<String> {
     Ok(text(&output.stdout))
 }
 
-/// A minimal Debian from the archive that this machine uses, under the name that the Dockerfiles ask for.
+/// The suites' own base, under the name that the Dockerfiles ask for.
 fn import_base(engine: &Engine) -> Result<()> {
-    let root = engine.at("base");
-    let made = command("debootstrap")
-        .args(["--variant=minbase", "bookworm"])
-        .arg(&root)
-        .output()?;
-    told(&made).context("debootstrap")?;
-    let archive = engine.at("base.tar");
-    let packed = command("tar")
-        .arg("-C")
-        .arg(&root)
-        .arg("-cf")
-        .arg(&archive)
-        .arg(".")
-        .output()?;
-    told(&packed).context("tar")?;
-    told(&engine.docker(&["import", &archive.to_string_lossy(), &base()?])?)?;
-    fs::remove_dir_all(root)?;
-    fs::remove_file(archive)?;
-    Ok(())
+    let archive = engines::base()?;
+    let import = ["import", &archive.to_string_lossy(), &base()?];
+    told(&engine.docker(&import)?).map(drop)
 }
 
 const CONFIG: &str = "sandbox-name: imaged\nhttp-domain-whitelist:\n  - canary.example.org\nenv:\n  SECRET: canary-in-env\n\
