@@ -175,6 +175,8 @@ pub(crate) fn ocs(dir: &Path, binaries: &Path, entries: usize, record: &Path) ->
             &address.to_string(),
             "--audit",
             &audit.display().to_string(),
+            "--flood-after",
+            sealed::LINE_BY_LINE,
         ],
         address.port(),
     )

@@ -17,6 +17,9 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket
 
 const SPEC: &str = r#"{"v":1,"topology":"sealed","explicit":3128,"capture":3129,"dns":53,"nflog_group":1,"published":[]}"#;
 
+/// Every refusal is a line of the record: what is measured is the whole cost of one.
+pub(crate) const LINE_BY_LINE: &str = "18446744073709551615";
+
 /// The proxy, the holder of the namespace, and the namespace.
 ///
 /// # Errors
@@ -56,6 +59,7 @@ pub(crate) fn start(binaries: &Path, policy: &Path, audit: &Path) -> Result<(Chi
         .arg(policy)
         .arg("--audit")
         .arg(audit)
+        .args(["--flood-after", LINE_BY_LINE])
         .stdin(ours)
         .stdout(Stdio::piped())
         .spawn()

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::app::App;
 use crate::capture::CapturedDestination;
+use crate::flood::Flood;
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::process::Processes;
@@ -196,6 +197,7 @@ impl World {
             resolver: Resolver::new(Servers::Given(Vec::new()), files, Duration::from_secs(1)),
             limits: Limits::default(),
             processes: Processes::default(),
+            flood: Flood::past(u64::MAX),
             questions: Questions::new(None),
             slots: Slots::new(8),
             refused: Slots::new(8),

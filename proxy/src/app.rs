@@ -1,5 +1,6 @@
 //! What every connection shares.
 
+use crate::flood::Flood;
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::process::Processes;
@@ -21,6 +22,8 @@ pub struct App {
     pub limits: Limits,
     /// Who is behind a connection.
     pub processes: Processes,
+    /// Refused requests that come in floods.
+    pub flood: Flood,
     /// What a person is asked.
     pub questions: Questions,
     /// Connections that are served.

@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Close a file of the record that was opened so long ago
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = value_parser!(u64).range(1..))]
     pub rotate_hours: u64,
+    /// Give so many refused requests a second a line each; what comes beyond is told in exact counts, by kind
+    #[arg(long, value_name = "LINES", default_value_t = 1_000)]
+    pub flood_after: u64,
     /// A resolver to ask, in place of the system's; may be given more than once
     #[arg(long, value_name = "IP:PORT", value_parser = resolver)]
     pub resolver: Vec<SocketAddr>,

@@ -24,6 +24,7 @@ pub mod dns_stub;
 mod entry;
 #[cfg(test)]
 mod fake_dns;
+pub mod flood;
 mod flow;
 mod forward;
 mod framing;

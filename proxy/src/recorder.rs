@@ -72,7 +72,13 @@ impl Undecided {
     /// [`Unrecorded`]: the refusal is then one for `limit`.
     pub(crate) async fn denied(mut self, deny: &Deny) -> Result<(), Unrecorded> {
         match self.facts.take() {
-            Some(facts) => self.app.sink.decision(refused(facts, deny)).await.map(drop),
+            Some(facts) => {
+                let event = refused(facts, deny);
+                match self.app.flood.pass(event, self.app.live.phase()) {
+                    Some(event) => self.app.sink.decision(event).await.map(drop),
+                    None => Ok(()),
+                }
+            }
             None => Ok(()),
         }
     }

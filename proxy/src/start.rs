@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::config::Arguments;
 use crate::container::{self, Leash};
 use crate::dial_in::DialIn;
+use crate::flood::{self, Flood};
 use crate::inside;
 use crate::limits::Limits;
 use crate::listener::{self, Door};
@@ -231,6 +232,7 @@ fn app(arguments: &Arguments, loaded: Loaded, processes: Processes) -> Result<Ap
         sink,
         resolver: Resolver::new(servers, Files::default(), limits.lookup_timeout),
         processes,
+        flood: Flood::past(arguments.flood_after),
         questions: Questions::new(arguments.ask.map(Duration::from_secs)),
         slots: Slots::new(limits.connections),
         refused: Slots::new(TOLD),
@@ -331,7 +333,10 @@ fn serve(app: &Arc<App>, mut passed: Passed, own_name: &str) -> Result<JoinSet<(
         spawn_listener(listener, Door::Explicit, app)?;
     }
     let own_names = policies::DnsName::parse(own_name).into_iter().collect();
-    Ok(inside::serve(app, passed, own_names)?)
+    let mut reports = inside::serve(app, passed, own_names)?;
+    let refusals = Arc::clone(app);
+    reports.spawn(async move { flood::told(&refusals).await });
+    Ok(reports)
 }
 
 /// Published ports lead inward as long as the connection to `ocs-netctl` stands.

@@ -70,7 +70,7 @@ pub enum Decision {
 }
 
 /// The process behind a request. Null where it cannot be known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// Its number, in the namespace of whoever looked.
     pub pid: Option<u32>,
@@ -87,7 +87,7 @@ impl Process {
 }
 
 /// `request`: one decision, written before anything is dialled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestEvent {
     /// Its number within the run.
     pub id: u64,

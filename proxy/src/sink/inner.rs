@@ -158,12 +158,13 @@ impl Inner {
                 return;
             }
         };
+        let count = event.count;
         let written = self.settle().and_then(|()| {
             event.id = self.chain.seq() + 1;
             self.write(&Event::Request(event))
         });
         // Unwritten, it is refused, and counted until it can be told.
-        self.lost += u64::from(written.is_err());
+        self.lost += if written.is_err() { count } else { 0 };
         let became = written.map(|()| self.chain.seq());
         self.batch.redone.insert(ticket, became);
     }

@@ -8,6 +8,7 @@ use policies::audit::Header;
 use policies::{Config, Host, Source, Surroundings};
 use proxy::app::App;
 use proxy::capture::CapturedDestination;
+use proxy::flood::Flood;
 use proxy::limits::Limits;
 use proxy::live::Live;
 use proxy::process::Processes;
@@ -62,6 +63,7 @@ impl Captured {
                 PATIENCE,
             ),
             processes: Processes::default(),
+            flood: Flood::past(u64::MAX),
             questions: Questions::new(None),
             slots: Slots::new(10),
             refused: Slots::new(10),

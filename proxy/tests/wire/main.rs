@@ -27,6 +27,8 @@ mod destinations;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod limits;

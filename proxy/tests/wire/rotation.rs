@@ -27,12 +27,19 @@ fn a_million_events_through_a_kill_are_one_chain_without_gaps() {
     loaded_and_killed(1_000_000, "50000000");
 }
 
+/// Every refusal is a line, however many come.
+pub(crate) const LINE_BY_LINE: &[&str] = &["--flood-after", "18446744073709551615"];
+
 fn loaded_and_killed(events: u64, rotate_bytes: &str) {
     let dns = Dns::start();
     let start = Start {
         policy: "",
         dns: &dns,
-        arguments: &["--rotate-bytes", rotate_bytes, "--run", "one"],
+        arguments: &[
+            &["--rotate-bytes", rotate_bytes, "--run", "one"],
+            LINE_BY_LINE,
+        ]
+        .concat(),
         through: &[],
     };
     let answered = Arc::new(AtomicU64::new(0));

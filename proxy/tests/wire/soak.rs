@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::rotation::{finish, read};
+use crate::rotation::{LINE_BY_LINE, finish, read};
 use crate::support::dns::Dns;
 use crate::support::origin::Origin;
 use crate::support::proxy::{Proxy, Start};
@@ -49,7 +49,7 @@ fn soak(requests: usize) -> (Held, Held) {
     let proxy = Proxy::start_with(&Start {
         policy: &policy,
         dns: &dns,
-        arguments: &[],
+        arguments: LINE_BY_LINE,
         through: &[],
     });
     let (address, to) = (proxy.address, Arc::new(to));
