@@ -31,6 +31,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::live::Phase;
+use crate::metrics::Waiting;
 use crate::questions::{self, Unheard};
 use crate::status::Status;
 
@@ -174,7 +175,13 @@ fn answer<B>(request: &Request<B>, app: &App) -> Response<Full<Bytes>> {
             let listing = serde_json::to_string(&listing).unwrap_or_default();
             (StatusCode::OK, JSON, listing + "\n")
         }
-        (&Method::GET, "/metrics") => (StatusCode::OK, METRICS, app.sink.metrics().render()),
+        (&Method::GET, "/metrics") => {
+            let waiting = Waiting {
+                record: app.sink.standing().owed,
+                questions: app.questions.counts().open,
+            };
+            (StatusCode::OK, METRICS, app.sink.metrics().render(&waiting))
+        }
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,
             PLAIN,

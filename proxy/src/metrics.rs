@@ -52,6 +52,15 @@ pub(crate) struct Metrics {
     pub(crate) dial: Histogram,
 }
 
+/// What waits now: it is counted elsewhere, and shown with the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Events for the record.
+    pub(crate) record: usize,
+    /// Questions for a person.
+    pub(crate) questions: usize,
+}
+
 impl Histogram {
     /// Counts one wait.
     pub(crate) fn observe(&self, took: Duration) {
@@ -126,7 +135,7 @@ impl Metrics {
     }
 
     /// The page of `/metrics`, in the text format of Prometheus, version 0.0.4.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, waiting: &Waiting) -> String {
         let mut page = Page(String::with_capacity(8192));
         let allowed = self.allowed.load(Relaxed);
         // Ends are read after the decisions: a request may end in between, never the other way round.
@@ -149,6 +158,25 @@ impl Metrics {
             ));
         }
         self.totals(&mut page);
+        for (name, help, value) in [
+            (
+                "ocs_record_queue",
+                "Events that wait for room on the disk.",
+                waiting.record,
+            ),
+            (
+                "ocs_questions_open",
+                "Refused destinations that a person is asked about.",
+                waiting.questions,
+            ),
+        ] {
+            page.one(
+                name,
+                "gauge",
+                help,
+                u64::try_from(value).unwrap_or(u64::MAX),
+            );
+        }
         self.dns
             .render(&mut page, "ocs_dns_seconds", "Look-ups of allowed names.");
         self.dial
@@ -266,7 +294,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count(&close(Outcome::Done));
         metrics.count(&close(Outcome::Revoked));
-        let page = metrics.render();
+        let page = metrics.render(&Waiting::default());
         for line in [
             "ocs_closed_total{outcome=\"done\"} 1",
             "ocs_closed_total{outcome=\"revoked\"} 1",
@@ -295,7 +323,18 @@ mod tests {
             source: Text::new("f"),
             mode: policies::Mode::Filtered,
         }));
-        assert!(metrics.render().contains("\nocs_policy_generation 3\n"));
+        let waiting = Waiting {
+            record: 7,
+            questions: 2,
+        };
+        let page = metrics.render(&waiting);
+        for line in [
+            "ocs_policy_generation 3",
+            "ocs_record_queue 7",
+            "ocs_questions_open 2",
+        ] {
+            assert!(page.lines().any(|l| l == line), "no `{line}` in\n{page}");
+        }
     }
 
     #[test]

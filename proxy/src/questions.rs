@@ -113,7 +113,7 @@ struct Row {
 #[derive(Debug, Serialize)]
 pub(crate) struct Counts {
     asking: bool,
-    open: usize,
+    pub(crate) open: usize,
     unanswered: usize,
     unasked: u64,
 }
