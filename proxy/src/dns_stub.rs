@@ -351,19 +351,7 @@ fn is_localhost(name: &DnsName) -> bool {
 
 /// The name as the record shows it: any bytes, a dot inside of a label told from one between two.
 fn shown(name: &Name) -> Text {
-    let mut bytes = Vec::new();
-    for label in name {
-        if !bytes.is_empty() {
-            bytes.push(b'.');
-        }
-        for byte in label {
-            match byte {
-                b'.' => bytes.extend_from_slice(b"\\x2e"),
-                byte => bytes.push(byte.to_ascii_lowercase()),
-            }
-        }
-    }
-    Text::from_bytes(&bytes)
+    Text::from_labels(name.iter().map(<[u8]>::to_ascii_lowercase))
 }
 
 fn kind(query: &Query) -> Text {

@@ -35,37 +35,70 @@ impl Text {
         {
             return Self(text.to_owned());
         }
-        let mut out = String::with_capacity(bytes.len().min(MAX_CHARS));
-        let mut left = MAX_CHARS;
-        for chunk in bytes.utf8_chunks() {
-            for char in chunk.valid().chars() {
-                if left == 0 {
-                    out.push_str(CUT);
-                    return Self(out);
+        Self::escaped(|out| out.bytes(bytes, &['\\']))
+    }
+
+    /// Bounds and escapes the labels of a DNS name, with a dot between each two; a dot inside of a label is `\x2e`.
+    #[must_use]
+    pub fn from_labels(labels: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        Self::escaped(|out| {
+            for (index, label) in labels.into_iter().enumerate() {
+                if index > 0 {
+                    out.piece(".")?;
                 }
-                left -= 1;
-                if char == '\\' {
-                    out.push_str("\\x5c");
-                } else {
-                    out.push(char);
-                }
+                out.bytes(label.as_ref(), &['\\', '.'])?;
             }
-            for byte in chunk.invalid() {
-                if left == 0 {
-                    out.push_str(CUT);
-                    return Self(out);
-                }
-                left -= 1;
-                out.push_str(&format!("\\x{byte:02x}"));
-            }
+            Some(())
+        })
+    }
+
+    fn escaped(write: impl FnOnce(&mut Bounded) -> Option<()>) -> Self {
+        let mut out = Bounded {
+            text: String::new(),
+            left: MAX_CHARS,
+        };
+        if write(&mut out).is_none() {
+            out.text.push_str(CUT);
         }
-        Self(out)
+        Self(out.text)
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A text with room for so many more characters or escapes.
+struct Bounded {
+    text: String,
+    left: usize,
+}
+
+impl Bounded {
+    /// Appends one character or escape; `None` when there is no room for it.
+    fn piece(&mut self, piece: &str) -> Option<()> {
+        self.left = self.left.checked_sub(1)?;
+        self.text.push_str(piece);
+        Some(())
+    }
+
+    /// Appends bytes: those that are no UTF-8, and these characters, as escapes.
+    fn bytes(&mut self, bytes: &[u8], special: &[char]) -> Option<()> {
+        for chunk in bytes.utf8_chunks() {
+            for char in chunk.valid().chars() {
+                if special.contains(&char) {
+                    self.piece(&format!("\\x{:02x}", u32::from(char)))?;
+                } else {
+                    self.piece(char.encode_utf8(&mut [0; 4]))?;
+                }
+            }
+            for byte in chunk.invalid() {
+                self.piece(&format!("\\x{byte:02x}"))?;
+            }
+        }
+        Some(())
     }
 }
 
@@ -103,6 +136,23 @@ mod tests {
         ] {
             assert_eq!(Text::from_bytes(bytes).as_str(), expected, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_dot_inside_of_a_label_is_told_from_one_between_two_and_from_its_own_escape() {
+        for (labels, expected) in [
+            (
+                &[&b"a.b"[..], b"\xff\n", b"test"][..],
+                "a\\x2eb.\\xff\n.test",
+            ),
+            (&[b"a\\x2eb", b"test"], "a\\x5cx2eb.test"),
+            (&[b"a", b"b", b"test"], "a.b.test"),
+            (&[], ""),
+        ] {
+            assert_eq!(Text::from_labels(labels).as_str(), expected, "{labels:?}");
+        }
+        let long = Text::from_labels(vec![b"."; MAX_CHARS]);
+        assert!(long.as_str().ends_with("\\x2e...."), "{long}");
     }
 
     #[test]
