@@ -19,6 +19,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use support::diag::tcp_sockets;
 use support::sealed::{PING, SCTP_INIT, datagram, original, raw, sealed, v4, v6};
 use support::{counted, ip, nflog, read_all};
@@ -239,7 +240,7 @@ fn n6_no_packet_goes_uncounted_when_the_reader_is_too_slow() {
         move |sockets| {
             let nflog = sockets.take("nflog");
             nflog::wait(&nflog);
-            rustix::net::sockopt::set_socket_recv_buffer_size(&nflog, 65_536).unwrap();
+            sockopt::set_socket_recv_buffer_size(&nflog, 65_536).unwrap();
             after_flood.recv().unwrap();
             // What the queue held is whole and in order, and the kernel says that there was more.
             let mut held = 0;
@@ -270,6 +271,28 @@ fn n6_no_packet_goes_uncounted_when_the_reader_is_too_slow() {
                 }
             };
             assert_eq!((last.sequence, last.v4().2), (FLOOD, 444));
+        },
+    );
+}
+
+#[test]
+fn the_stub_s_queues_are_as_long_as_the_kernel_allows() {
+    const WANTED: usize = 8 << 20;
+    sealed(
+        "the_stub_s_queues_are_as_long_as_the_kernel_allows",
+        || {},
+        |sockets| {
+            let own = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let usual = sockopt::socket_recv_buffer_size(&own).unwrap();
+            sockopt::set_socket_recv_buffer_size_force(&own, WANTED)
+                .or_else(|_| sockopt::set_socket_recv_buffer_size(&own, WANTED))
+                .unwrap();
+            let most = sockopt::socket_recv_buffer_size(&own).unwrap();
+            assert!(most > usual, "{most} bytes, {usual} by default");
+            for name in ["dns-udp4", "dns-udp6"] {
+                let queue = sockopt::socket_recv_buffer_size(sockets.take(name)).unwrap();
+                assert_eq!(queue, most, "{name}");
+            }
         },
     );
 }

@@ -27,12 +27,11 @@ use crate::listener::accept;
 /// The longest question that is read over UDP: as much as we announce to read (`dns_stub`). A longer one is cut and malformed.
 const UDP_BYTES: usize = 1232;
 /// Datagrams taken from the kernel before some are answered: more than its default queue holds
-/// (`net.core.rmem_default` / the 768 bytes that it counts for a small one, Linux 6.18: 277).
+/// (`net.core.rmem_default` / the 768 bytes that it counts for a small one, Linux 6.18: 277). Whoever made the socket
+/// asked for a longer queue.
 const READS: usize = 512;
 /// Datagrams answered before the kernel's queue is emptied again: each costs about five reads.
 const ANSWERS: usize = 16;
-/// What the kernel is asked to keep of datagrams that nobody has read; it gives what `net.core.rmem_max` allows.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
 /// From a TCP connection's start, or a message's end, to the end of the next message, and of writing its answer.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5); // resolv.conf(5): what a client itself waits by default
 /// TCP connections served at once; the next one takes the place of the oldest.
@@ -44,10 +43,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers datagrams until `shutdown`.
 pub async fn udp(socket: UdpSocket, stub: Arc<Stub>, shutdown: impl Future<Output = ()>) {
-    // With less room than asked for it is served all the same.
-    socket2::SockRef::from(&socket)
-        .set_recv_buffer_size(KEPT_BYTES)
-        .ok();
     let serve = async {
         let mut buffer = vec![0; UDP_BYTES];
         let mut askers = Askers::default();

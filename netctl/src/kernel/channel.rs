@@ -12,8 +12,8 @@ use netlink_packet_core::{
 };
 use rustix::net::sockopt::{self, Timeout};
 
-use super::KernelError;
 use super::netlink::descriptor;
+use super::{KernelError, sockets};
 
 /// One socket of one netlink family.
 pub(super) struct Channel {
@@ -49,10 +49,7 @@ impl Channel {
             let fd = descriptor(&socket);
             sockopt::set_socket_timeout(fd, Timeout::Recv, Some(PATIENCE))?;
             sockopt::set_socket_timeout(fd, Timeout::Send, Some(PATIENCE))?;
-            // Forced where it is allowed, else as far as the limits go: a batch whose acknowledgements do not fit fails.
-            if sockopt::set_socket_recv_buffer_size_force(fd, QUEUE).is_err() {
-                sockopt::set_socket_recv_buffer_size(fd, QUEUE)?;
-            }
+            sockets::queue(fd, QUEUE)?; // a batch whose acknowledgements do not fit fails
             sockopt::set_socket_send_buffer_size(fd, QUEUE)?;
             Ok(socket)
         };

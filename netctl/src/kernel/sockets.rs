@@ -8,7 +8,7 @@
 //! Clauses: N3, N4, N6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
@@ -51,6 +51,19 @@ const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// As many as the kernel allows by default since Linux 5.4 (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
+/// Of questions that the stub has not read: what it does not read in time, all askers lose.
+const DATAGRAM_QUEUE: usize = 8 << 20;
+
+/// Has the kernel keep so many bytes that nobody has read yet: forced where that is allowed (`CAP_NET_ADMIN` in the
+/// first user namespace), else as many as `net.core.rmem_max` allows.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub(super) fn queue(socket: impl AsFd, bytes: usize) -> rustix::io::Result<()> {
+    sockopt::set_socket_recv_buffer_size_force(&socket, bytes)
+        .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, bytes))
+}
+
 fn inet(address: IpAddr, port: Port, protocol: Protocol) -> Result<OwnedFd, KernelError> {
     let at = SocketAddr::new(address, port.get());
     let open = || -> std::io::Result<OwnedFd> {
@@ -74,6 +87,8 @@ fn inet(address: IpAddr, port: Port, protocol: Protocol) -> Result<OwnedFd, Kern
         socket.bind(&at.into())?;
         if protocol == Protocol::TCP {
             socket.listen(BACKLOG)?;
+        } else {
+            queue(&socket, DATAGRAM_QUEUE)?;
         }
         Ok(socket.into())
     };
@@ -89,10 +104,7 @@ fn nflog(group: NflogGroup) -> Result<OwnedFd, KernelError> {
     let about = format!("bind NFLOG group {}", group.get());
     let open = || -> rustix::io::Result<OwnedFd> {
         let socket = netlink_socket(netlink::NETFILTER)?;
-        // Forced where it is allowed, else as far as the limits go: less is queued, as much is counted.
-        if sockopt::set_socket_recv_buffer_size_force(&socket, NFLOG_QUEUE).is_err() {
-            sockopt::set_socket_recv_buffer_size(&socket, NFLOG_QUEUE)?;
-        }
+        queue(&socket, NFLOG_QUEUE)?; // where it is less, as much is counted
         let flags = NLM_F_REQUEST | NLM_F_ACK;
         let message = request(
             NFNL_SUBSYS_ULOG | NFULNL_MSG_CONFIG,

@@ -19,6 +19,10 @@ struct Served {
 
 async fn serve() -> Served {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // As the holder makes it.
+    socket2::SockRef::from(&socket)
+        .set_recv_buffer_size(8 << 20)
+        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (stub, addresses) = (
         stub(),
