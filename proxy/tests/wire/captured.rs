@@ -195,6 +195,38 @@ fn a_name_of_ours_is_the_destination_and_the_sni_must_agree() {
 }
 
 #[test]
+fn an_sni_in_another_spelling_is_no_name_of_ours_whether_the_address_was_issued_or_not() {
+    let (dns, origin) = (Dns::start(), Origin::echo());
+    let port = origin.port();
+    let lines = format!("http-domain-whitelist: ['ok.test:{port}', xn--k-eha.test]\n");
+    for (host, spelled, unread) in [
+        (Some("ok.test"), "sni-mismatch", "not-tls"),
+        (None, "sni-mismatch", "ip-literal"),
+    ] {
+        let place = format!("198.18.1.0:{port}");
+        let captured = Captured::start(&lines, &dns, host, &place, patient());
+        let cases = [
+            ("ok.test.", spelled),
+            ("\u{f6}k.test", unread),
+            ("ok.test\0", unread),
+            ("ok.test..", unread),
+            ("*.test", unread),
+        ];
+        for (sni, _) in cases {
+            let mut client = Client::connect(captured.address);
+            client.send(hello(Some(sni)));
+            let mut answer = Vec::new();
+            drop(std::io::Read::read_to_end(&mut client.stream, &mut answer));
+            assert!(answer.is_empty() || answer == ALERT, "{sni:?}: {answer:?}");
+        }
+        let events = captured.events(cases.len());
+        let reasons: Vec<&Value> = events.iter().map(|it| &it["reason"]).collect();
+        assert_eq!(reasons, cases.map(|(_, reason)| reason), "{host:?}");
+    }
+    assert_eq!(origin.seen(), Vec::<Vec<u8>>::new());
+}
+
+#[test]
 fn l29_an_address_that_was_never_issued_is_judged_by_its_sni_and_never_dialled() {
     let (dns, origin) = (Dns::start(), Origin::echo());
     let port = origin.port();
