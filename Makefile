@@ -55,7 +55,7 @@ build: packages-build toolchain ## the three programs, released, into target/rel
 bench: packages-bench toolchain $(TARGET)/srt/$(SANDBOX_RUNTIME) ## ocs-proxy beside the kernel's own floor, Squid and tinyproxy; start-up, growth; needs root
 	cargo build --release $(PRODUCT) -p bench
 	printf '127.0.0.1 localhost origin.test\n' >$(TARGET)/bench.hosts
-	$(SUDO) unshare --mount sh -c 'mount --bind $(abspath $(TARGET))/bench.hosts /etc/hosts && \
+	$(SUDO) unshare --mount sh -c 'mount --bind $(abspath $(TARGET))/bench.hosts /etc/hosts && mount -t tmpfs tmpfs /dev/shm && \
 	  exec $(abspath $(TARGET))/release/bench --binaries $(abspath $(TARGET))/release --raw $(abspath $(TARGET))/bench.tsv --plots $(abspath $(TARGET)) $(BENCH)'
 
 $(TARGET)/srt/$(SANDBOX_RUNTIME):
