@@ -73,7 +73,7 @@ async def main(arguments):
             seen["refused"] = await call("get_refused_requests", since="1h")
             seen["bad_since"] = await call("get_refused_requests", since="soon")
             seen["empty"] = await call("run_in_sandbox", task=" ")
-            for name, path in [("dots", "../outside"), ("link", "out"), ("absolute", "/etc/passwd")]:
+            for name, path in [("dots", "../outside"), ("link", "out"), ("up", "up/outside"), ("magic", "magic"), ("absolute", "/etc/passwd")]:
                 seen["escape_" + name] = await call("read_project_file", path=path)
             seen["escape_list"] = await call("list_project_files", path="..")
             seen["progress"] = len(progress)

@@ -57,11 +57,18 @@ impl Counter {
             &self.desk.who.home().join("outside"),
             "secret",
         )?;
-        let link = ["ln", "-s", "../outside", "out"];
-        project.call(Call::new(&link))?.succeeded()?;
+        for (to, link) in [
+            ("../outside", "out"),
+            ("..", "up"),
+            ("/proc/self/root/etc/passwd", "magic"),
+        ] {
+            project
+                .call(Call::new(&["ln", "-s", to, link]))?
+                .succeeded()?;
+        }
         for words in [
             &["git", "init", "-q"][..],
-            &["git", "add", "out"],
+            &["git", "add", "out", "up", "magic"],
             &[
                 "git",
                 "-c",
@@ -197,13 +204,17 @@ fn expected() -> Value {
         "/timeout/data/timed_out": true,
         "/read/error": false,
         "/read/text": "made\n",
-        "/list/data/files": [".git/", "begun", "made.txt", "opencode-sandbox-config.yaml", "out"],
+        "/list/data/files": [".git/", "begun", "magic", "made.txt", "opencode-sandbox-config.yaml", "out", "up"],
         "/bad_since/error": true,
         "/empty/error": true,
         "/escape_dots/error": true,
         "/escape_dots/text": "../outside leads out of the project",
         "/escape_link/error": true,
         "/escape_link/text": "out leads out of the project",
+        "/escape_up/error": true,
+        "/escape_up/text": "up/outside leads out of the project",
+        "/escape_magic/error": true,
+        "/escape_magic/text": "magic leads out of the project",
         "/escape_absolute/error": true,
         "/escape_absolute/text": "/etc/passwd leads out of the project",
         "/escape_list/error": true,

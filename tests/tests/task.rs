@@ -91,6 +91,21 @@ for_each_user! {
         Ok(())
     }
 
+    fn a_link_in_the_place_of_the_text_s_file_tells_the_agent_nothing(who) {
+        let desk = Desk::bare(who)?;
+        let project = desk.project("project", &policy("cat"))?;
+        desk.world.write(who, &who.home().join("secret"), "secret-31")?;
+        desk.call(&project, &["ln", "-s", "../secret", "SPEC.md"])?.succeeded()?;
+        let task = desk.task(&project, &["--file", "SPEC.md"], None)?;
+        assert_eq!(task.finished.code(), 64, "{:#?}", task.finished);
+        assert!(task.text("error").contains("SPEC.md leads out of the project"), "{:?}", task.document);
+        let autonomous = desk.call(&project, &["ocs", "autonomous", "--file", "SPEC.md"])?;
+        assert_eq!(autonomous.code(), 64, "{autonomous}");
+        let task = desk.task(&project, &["--file", "../secret"], None)?;
+        assert_eq!(task.text("result"), "secret-31");
+        Ok(())
+    }
+
     fn an_agent_that_takes_too_long_is_ended_with_all_that_it_started(who) {
         let desk = Desk::bare(who)?;
         let before = desk.world.census()?;
@@ -187,9 +202,9 @@ for_each_user! {
             names.sort();
             Ok(names)
         };
-        assert_eq!(names(&desk)?, ["kept", "task"]);
+        assert_eq!(names(&desk)?, ["gitconfig", "kept", "task"]);
         desk.task(&project, &["y"], None)?;
-        assert_eq!(names(&desk)?, ["kept", "task"]);
+        assert_eq!(names(&desk)?, ["gitconfig", "kept", "task"]);
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use crate::cli::AutonomousArgs;
 use crate::console::{Console, Style};
 use crate::exit::{Exit, Failure};
 use crate::launch::{self, warn};
-use crate::mcp::Files;
+use crate::mcp::{Files, read_named};
 use crate::project::Project;
 use crate::world::World;
 use progress::Progress;
@@ -64,8 +64,8 @@ pub(crate) fn run(
     console: &mut Console<'_>,
 ) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let spec = spec(args, world)?;
     let project = Project::find(args.sandbox.config.as_deref(), world)?;
+    let spec = spec(args, &project, world)?;
     launch::config(&project, console)?; // a mistake is told now, not after three rounds
     let files = Files::of(project.root()).map_err(|error| {
         Failure::new(Exit::No, format!("open {}", project.root().display())).because(error)
@@ -161,7 +161,7 @@ fn code(came: &Came) -> Exit {
     Exit::Agent(came.exit_code())
 }
 
-fn spec(args: &AutonomousArgs, world: &World) -> Result<String, Failure> {
+fn spec(args: &AutonomousArgs, project: &Project, world: &World) -> Result<String, Failure> {
     let variable = || world.variable("TASK_FILE").filter(|file| !file.is_empty());
     let Some(file) = args.file.clone().or_else(|| variable().map(PathBuf::from)) else {
         return Err(
@@ -169,13 +169,9 @@ fn spec(args: &AutonomousArgs, world: &World) -> Result<String, Failure> {
         );
     };
     let path = world.cwd.join(file);
-    let unread = |why: &str| Failure::usage(format!("read {}: {why}", path.display()));
-    match fs::metadata(&path) {
-        Ok(found) if found.is_file() && found.len() <= SPEC_MAX_BYTES => {}
-        Ok(_) => return Err(unread("it is no file of at most 1 MiB")),
-        Err(error) => return Err(unread(&error.to_string())),
-    }
-    let text = fs::read_to_string(&path).map_err(|error| unread(&error.to_string()))?;
+    let unread = |why: &str| Failure::usage(format!("read the specification: {why}"));
+    let bytes = read_named(&path, project.root(), SPEC_MAX_BYTES).map_err(|why| unread(&why))?;
+    let text = String::from_utf8(bytes).map_err(|_| unread("it is no text"))?;
     if text.trim().is_empty() {
         return Err(unread("it is empty"));
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -31,6 +31,11 @@ impl Files {
 
     /// A file's text.
     pub(crate) fn read(&self, path: &str) -> Result<String, String> {
+        let bytes = self.bytes(path, FILE_MAX_BYTES)?;
+        String::from_utf8(bytes).map_err(|_| format!("{path} is no text"))
+    }
+
+    fn bytes(&self, path: &str, most: u64) -> Result<Vec<u8>, String> {
         // A FIFO does not keep us waiting, and a terminal does not become ours.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = File::from(self.open(path, flags)?);
@@ -39,12 +44,12 @@ impl Files {
             return Err(format!("{path} is no file"));
         }
         let mut bytes = Vec::new();
-        let read = file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes);
+        let read = file.take(most + 1).read_to_end(&mut bytes);
         read.map_err(|error| told(path, &error))?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_MAX_BYTES) {
-            return Err(format!("{path} is larger than {FILE_MAX_BYTES} bytes"));
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > most) {
+            return Err(format!("{path} is larger than {most} bytes"));
         }
-        String::from_utf8(bytes).map_err(|_| format!("{path} is no text"))
+        Ok(bytes)
     }
 
     /// Writes a file of ours into a directory at the root, which is made where it is missing. No link is followed, and no
@@ -142,6 +147,39 @@ impl Files {
     }
 }
 
+/// A file that a person names on the command line. One of the project is read through the containment: the agent could have put a
+/// link in its place, and what it leads to would be told to the next agent. Others are the person's own.
+pub(crate) fn read_named(path: &Path, root: &Path, most: u64) -> Result<Vec<u8>, String> {
+    // `..` as it was typed: no link is gone back through.
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
+        }
+    }
+    let path = plain.as_path();
+    let above: Vec<&Path> = path.ancestors().collect();
+    // From the top: what comes before the project's root is nothing of the agent's.
+    let inside = above
+        .iter()
+        .rev()
+        .find(|above| above.canonicalize().is_ok_and(|real| real == root));
+    if let Some(below) = inside.and_then(|inside| path.strip_prefix(inside).ok()) {
+        let files = Files::of(root).map_err(|error| told(&root.to_string_lossy(), &error))?;
+        return files.bytes(&below.to_string_lossy(), most);
+    }
+    let shown = path.to_string_lossy();
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|error| told(&shown, &error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > most) {
+        return Err(format!("{shown} is larger than {most} bytes"));
+    }
+    Ok(bytes)
+}
+
 fn told(path: &str, error: &io::Error) -> String {
     format!("{path}: {error}")
 }
@@ -227,6 +265,44 @@ mod tests {
         );
         assert_eq!(files.read("in"), Ok("src/b.rs".to_owned()));
         assert_eq!(files.read("src/../a.txt"), Ok("a.txt".to_owned()));
+    }
+
+    #[test]
+    fn a_named_file_of_the_project_leads_nowhere_else_and_others_are_read_as_they_are() {
+        let (above, _) = project();
+        let above = above.path().canonicalize().unwrap();
+        let root = above.join("project");
+        symlink("../secret", root.join("SPEC.md")).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        symlink("project", above.join("alias")).unwrap();
+        symlink("secret", above.join("mine")).unwrap();
+        let read = |path: &str| read_named(&above.join(path), &root, 100);
+        for planted in [
+            "project/SPEC.md",
+            "alias/SPEC.md",
+            "project/up/secret",
+            "project/src/../SPEC.md",
+            "project/../project/SPEC.md",
+        ] {
+            assert!(
+                read(planted)
+                    .unwrap_err()
+                    .contains("leads out of the project"),
+                "{planted}"
+            );
+        }
+        for (path, content) in [
+            ("project/a.txt", "a.txt"),
+            ("alias/src/b.rs", "src/b.rs"),
+            ("mine", "secret"),
+        ] {
+            assert_eq!(read(path), Ok(content.as_bytes().to_vec()), "{path}");
+        }
+        assert!(
+            read_named(&above.join("secret"), &root, 3)
+                .unwrap_err()
+                .contains("larger")
+        );
     }
 
     #[test]

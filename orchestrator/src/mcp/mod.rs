@@ -23,7 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::launch;
 use crate::project::Project;
 use crate::world::World;
-pub(crate) use files::Files;
+pub(crate) use files::{Files, read_named};
 pub(crate) use http::told_to_end;
 use jobs::Jobs;
 use shop::Shop;

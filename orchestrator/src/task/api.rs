@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// The largest answer.
-const ANSWER_MAX_BYTES: usize = 64 << 20;
+/// The largest answer. As values it can take twenty times as much memory.
+const ANSWER_MAX_BYTES: usize = 16 << 20;
 
 /// A server, and who asks.
 #[derive(Debug)]

@@ -35,14 +35,13 @@ pub(super) fn perform(
     args: &TaskArgs,
     begun: Instant,
     task: Vec<u8>,
-    world: &World,
+    (project, world): (&Project, &World),
     console: &mut Console<'_>,
 ) -> Result<(Report, Exit), Failure> {
-    let project = Project::find(args.sandbox.config.as_deref(), world)?;
     let text = String::from_utf8(task)
         .map_err(|_| Failure::usage("a server takes text, and the task is none (UTF-8)"))?;
-    let (facts, api) = server::to_attach(&project)?;
-    let place = Place::new(&project, args, world, text.as_bytes())?;
+    let (facts, api) = server::to_attach(project)?;
+    let place = Place::new(project, args, world, text.as_bytes())?;
     let (before, since) = (Tree::of(project.root()), SystemTime::now().into());
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime =
@@ -131,21 +130,26 @@ async fn wait(
     let mut saying = std::pin::pin!(api.post(&path, &body, Duration::MAX));
     let mut late = std::pin::pin!(tokio::time::sleep(limit));
     let mut signal = std::pin::pin!(told_to_end());
-    let mut asking = tokio::time::interval(ASKING);
-    asking.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let over = loop {
-        tokio::select! {
-            said = &mut saying => return (said, Over::Done),
-            () = &mut late => break Over::Late,
-            () = &mut signal => break Over::Signal,
-            _ = asking.tick() => grant(api, session).await,
-        }
+    // Beside the others, all the time: a server that is slow to say what it asks does not put off the end.
+    let over = tokio::select! {
+        said = &mut saying => return (said, Over::Done),
+        () = &mut late => Over::Late,
+        () = &mut signal => Over::Signal,
+        () = grant_all(api, session) => Over::Late,
     };
     let abort = format!("/session/{session}/abort");
     // Its answer to the text is its end; where neither comes, it is the server's owner who can end it.
     api.post(&abort, &json!({}), SOON).await.ok();
     let said = tokio::time::timeout(SOON, saying).await;
     (said.unwrap_or(Err(ApiError::Slow)), over)
+}
+
+/// Grants what this conversation asks, for as long as it is polled.
+async fn grant_all(api: &Api, session: &str) {
+    loop {
+        tokio::time::sleep(ASKING).await;
+        grant(api, session).await;
+    }
 }
 
 /// Grants what this conversation asks, once each. What cannot be asked now is asked again soon.

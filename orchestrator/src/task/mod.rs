@@ -74,11 +74,11 @@ fn perform(
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<(Report, Exit), Failure> {
-    let task = wish::read(args, world, console)?;
-    if args.attach {
-        return attached::perform(args, begun, task, world, console);
-    }
     let project = Project::find(args.sandbox.config.as_deref(), world)?;
+    let task = wish::read(args, &project, world, console)?;
+    if args.attach {
+        return attached::perform(args, begun, task, (&project, world), console);
+    }
     let config = launch::config(&project, console)?;
     let tool = match &args.tool {
         Some(name) => Profile::named(name)?,

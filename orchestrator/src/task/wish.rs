@@ -1,12 +1,12 @@
 //! Where the text of a task comes from: the command line, a file, stdin, or the variables that earlier systems had.
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::TaskArgs;
 use crate::console::Console;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
+use crate::mcp::read_named;
+use crate::project::Project;
 use crate::world::World;
 
 /// A longer task is refused.
@@ -15,14 +15,15 @@ const TASK_MAX_BYTES: u64 = 16 << 20;
 /// The text, exactly as it was given.
 pub(super) fn read(
     args: &TaskArgs,
+    project: &Project,
     world: &World,
     console: &mut Console<'_>,
 ) -> Result<Vec<u8>, Failure> {
     let text = match (&args.text, &args.file) {
         (Some(text), _) if text == "-" => console.rest(TASK_MAX_BYTES + 1)?,
         (Some(text), _) => text.as_bytes().to_owned(),
-        (None, Some(file)) => of_file(&world.cwd.join(file))?,
-        (None, None) => of_variables(world)?,
+        (None, Some(file)) => of_file(&world.cwd.join(file), project)?,
+        (None, None) => of_variables(project, world)?,
     };
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(nothing());
@@ -36,21 +37,16 @@ pub(super) fn read(
     Ok(text)
 }
 
-fn of_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(TASK_MAX_BYTES + 1).read_to_end(&mut text))
-        .map_err(|error| {
-            Failure::new(Exit::Usage, format!("read {}", path.display())).because(error)
-        })?;
-    Ok(text)
+fn of_file(path: &Path, project: &Project) -> Result<Vec<u8>, Failure> {
+    read_named(path, project.root(), TASK_MAX_BYTES)
+        .map_err(|why| Failure::usage(format!("read the task: {why}")))
 }
 
 /// `TASK_FILE` as sandboxed-opencode had it, `TASK` as the sub-agent proposal did; an empty one is none.
-fn of_variables(world: &World) -> Result<Vec<u8>, Failure> {
+fn of_variables(project: &Project, world: &World) -> Result<Vec<u8>, Failure> {
     let given = |name| world.variable(name).filter(|value| !value.is_empty());
     match (given("TASK_FILE"), given("TASK")) {
-        (Some(file), _) => of_file(&world.cwd.join(PathBuf::from(file))),
+        (Some(file), _) => of_file(&world.cwd.join(PathBuf::from(file)), project),
         (None, Some(text)) => Ok(text.as_bytes().to_owned()),
         (None, None) => Err(nothing()),
     }
