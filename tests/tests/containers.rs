@@ -231,6 +231,27 @@ for_each_engine! {
         Ok(())
     }
 
+    fn signals_and_the_terminal_are_the_agent_s(kind) {
+        let engine = Engine::start(kind)?;
+        let sandboxed = engine.project("app", POLICY)?;
+        let waiting = "trap 'exit 9' TERM; echo up >up; while :; do sleep 0.1; done";
+        let running = sandboxed.begin(&["sh", "-c", waiting])?;
+        until_written(&sandboxed, &engine, "up")?;
+        let ocs = engine.world.find(|process| process.name == "ocs")?;
+        engine.world.signal(ocs.pid, "TERM")?;
+        let finished = running.wait()?;
+        assert_eq!(finished.code(), 9, "{finished}");
+
+        let client = kind.client();
+        // The size is the client's to tell, a moment after the start.
+        let line = format!("stty rows 31 cols 97; ocs run --engine {client} -- sh -c 'while stty size | grep -q ^0; do sleep 0.1; done; test -t 0 && test -t 1 && stty size && exit 5'");
+        let words = ["script", "--quiet", "--return", "--command", &line, "/dev/null"];
+        let finished = sandboxed.call(Call::new(&words))?;
+        ensure!(finished.code() == 5 && finished.stdout.contains("31 97"), "{finished}");
+        assert_eq!(engine.left()?, Vec::<String>::new());
+        Ok(())
+    }
+
     fn every_attempt_of_ocs_verify_is_refused(kind) {
         let engine = Engine::start(kind)?;
         let sandboxed = engine.project("app", POLICY)?;
