@@ -48,6 +48,8 @@ fn failed(error: &io::Error, to: &str) -> Outcome {
 /// Every stream is captured: that it cannot be connected is no refusal of ours, for it may be somebody else's.
 fn stream(to: &str, bytes: &[u8], alert: Alert) -> io::Result<Outcome> {
     let mut socket = match connected(to, Type::STREAM) {
+        // It was connected, and reset before we looked: whoever refuses a connection answers otherwise (connect(2)).
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return refused_at_once(error),
         Err(error) if error.kind() != ErrorKind::TimedOut => {
             return Ok(Outcome::Hole(format!("it was not captured: {error}")));
         }
