@@ -204,7 +204,7 @@ fn expected() -> Value {
         "/timeout/data/timed_out": true,
         "/read/error": false,
         "/read/text": "made\n",
-        "/list/data/files": [".git/", "begun", "magic", "made.txt", "opencode-sandbox-config.yaml", "out", "up"],
+        "/list/data/files": [".git/", "begun", "made.txt", "magic", "opencode-sandbox-config.yaml", "out", "up"],
         "/bad_since/error": true,
         "/empty/error": true,
         "/escape_dots/error": true,
