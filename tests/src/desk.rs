@@ -62,8 +62,16 @@ impl Desk {
     /// # Errors
     /// Something that it stands on is missing.
     pub fn scripted(who: As, steps: &[Step]) -> Result<Self> {
+        Self::scripted_in(who, Order::usual()?, steps)
+    }
+
+    /// The same in a world of this order.
+    ///
+    /// # Errors
+    /// Something that it stands on is missing.
+    pub fn scripted_in(who: As, order: Order, steps: &[Step]) -> Result<Self> {
         let shown = who.home().join(".local/lib/agent");
-        let world = World::new(&Order::usual()?.showing(&agent_directory()?, &shown))?;
+        let world = World::new(&order.showing(&agent_directory()?, &shown))?;
         let script = who.home().join("script.json");
         world.write(who, &script, &serde_json::to_string(steps)?)?;
         let words = ["/home/tools/model-server", MODEL, &script.to_string_lossy()];
