@@ -114,9 +114,11 @@ def tables(text):
         for cell in row:
             if cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
                 fault(number, f"a spreadsheet would run {cell!r}")
+            if not cell.isprintable():
+                fault(number, f"{cell!r} changes what is shown")
 
 
-text = sys.stdin.buffer.read().decode("ascii")
+text = sys.stdin.buffer.read().decode("utf-8" if kind == "csv" else "ascii")
 numbered = list(enumerate(text.split("\n")[:-1], 1))
 if kind == "record":
     by_schema(numbered, lambda event: event["event"])

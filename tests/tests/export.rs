@@ -62,6 +62,44 @@ fn forms(project: &Project<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Holds a record to its schema and to every form that it is exported in: each event is one line of each.
+fn every_form(project: &Project<'_>, record: &str) -> Result<Value> {
+    project.write("example.jsonl", record)?;
+    let query = ["audit", "query", "--json", "example.jsonl"];
+    let counts = held(project, &query, &["record", "record.json"])?;
+    let events = record.lines().count() as u64;
+    let lines = |counts: &Value| {
+        let counts = counts.as_object().into_iter().flatten();
+        counts.filter_map(|(_, count)| count.as_u64()).sum::<u64>()
+    };
+    assert_eq!(lines(&counts), events);
+    for (format, more) in [
+        ("ocsf", &["ocsf.json"][..]),
+        ("ecs", &["ecs.json"]),
+        ("otlp", &["otlp.json"]),
+        ("cef", &[]),
+    ] {
+        let words = ["audit", "export", "--format", format, "example.jsonl"];
+        let exported = held(project, &words, &[&[format], more].concat())?;
+        assert_eq!(lines(&exported), events, "{format}");
+    }
+    let query = ["audit", "query", "--csv", "example.jsonl"];
+    let table = held(project, &query, &["csv"])?;
+    assert_eq!(lines(&table), events + 1, "csv and its header");
+    let shown = project.ocs(&["audit", "query", "example.jsonl"])?;
+    let shown = shown.succeeded()?.stdout;
+    let unseen = |character: char| {
+        character.is_control()
+            || "\u{200b}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}".contains(character)
+    };
+    assert_eq!(shown.lines().count() as u64, events, "{shown}");
+    assert!(
+        !shown.lines().any(|line| line.contains(unseen)),
+        "{shown:?}"
+    );
+    Ok(counts)
+}
+
 for_each_user! {
     fn every_line_of_a_real_run_fits_the_published_schema_and_every_exported_form_its_own(who) {
         let world = World::new(&Order::usual()?)?;
@@ -96,16 +134,17 @@ for_each_user! {
         forms(&project)?;
         let page = include_str!("../../docs/audit-log.md");
         let example = page.split("```jsonl\n").nth(1).and_then(|rest| rest.split("```").next());
-        project.write("example.jsonl", example.context("no example")?)?;
-        let counts = held(&project, &["audit", "query", "--json", "example.jsonl"], &["record", "record.json"])?;
+        let counts = every_form(&project, example.context("no example")?)?;
         has(&counts, &["start", "policy", "request", "close", "question", "packet", "dns", "gap", "stop"]);
-        for (format, more) in [("ocsf", &["ocsf.json"][..]), ("ecs", &["ecs.json"]), ("otlp", &["otlp.json"]), ("cef", &[])] {
-            let words = ["audit", "export", "--format", format, "example.jsonl"];
-            let exported = held(&project, &words, &[&[format], more].concat())?;
-            let lines = |counts: &Value| counts.as_object().map(|all| all.values().filter_map(Value::as_u64).sum::<u64>());
-            assert_eq!(lines(&exported), lines(&counts), "{format}");
-        }
-        held(&project, &["audit", "query", "--csv", "example.jsonl"], &["csv"])?;
+        Ok(())
+    }
+
+    fn hostile_text_in_every_field_of_every_event_fits_every_form(who) {
+        let world = World::new(&Order::usual()?)?;
+        let project = Project::new(&world, who, USUAL)?;
+        forms(&project)?;
+        let counts = every_form(&project, include_str!("../schemas/hostile.jsonl"))?;
+        has(&counts, &["start", "policy", "request", "close", "question", "packet", "dns", "gap", "stop"]);
         Ok(())
     }
 }

@@ -6,6 +6,8 @@
 mod chain;
 mod encode;
 mod event;
+#[cfg(test)]
+mod hostile;
 mod line;
 mod part;
 #[cfg(test)]
