@@ -5,13 +5,13 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use harness::desk::{Desk, Task};
+use harness::desk::Desk;
 use harness::for_each_user;
 use harness::model::Step;
 use harness::order::{OK_ADDRESS, Order};
 use harness::project::{Decided, Project};
 use harness::spec::Answers;
-use harness::world::{As, Call};
+use harness::world::{As, Call, World};
 use serde_json::{Value, json};
 
 /// A config as a person writes it: with remarks, in no order, and with no name listed.
@@ -88,12 +88,13 @@ fn session(desk: &Desk, project: &Project<'_>, mode: &[&str]) -> Result<Vec<Deci
     project.call(Call::new(&["sh", "-c", clear]))?.succeeded()?;
     project.write("package.json", "{}")?;
     let arguments = [mode, &["--timeout", "240", "x"]].concat();
-    let Task { finished, document } = desk.task(project, &arguments, None)?;
-    assert_eq!(
-        (finished.code(), &document["result"], &document["refused"]),
-        (0, &json!("Installed."), &json!([])),
-        "{finished}"
+    let task = desk.task(project, &arguments, None)?;
+    let seen = (
+        task.finished.code(),
+        task.text("result"),
+        task.field("refused"),
     );
+    assert_eq!(seen, (0, "Installed.", &json!([])), "{}", task.finished);
     let pages: String = ["a", "b", "c", "d", "e", "f", "g", "h"]
         .map(|name| format!("hello from {name}.co.uk\n"))
         .concat();
@@ -104,7 +105,8 @@ fn session(desk: &Desk, project: &Project<'_>, mode: &[&str]) -> Result<Vec<Deci
             "WORDS = 'hello from pip'\n".to_owned(),
             pages
         ],
-        "{finished}"
+        "{}",
+        task.finished
     );
     Ok(project.newest_record()?.decided())
 }
@@ -155,5 +157,19 @@ for_each_user! {
         let again = project.ocs(&["policy", "suggest", "--run", run])?.succeeded()?;
         assert_eq!(again.stdout, "", "nothing is left to add");
         desk.close()
+    }
+
+    fn a_name_that_nobody_knows_is_told_and_given_no_line(who) {
+        let world = World::new(&Order::usual()?)?;
+        let project = Project::new(&world, who, "sandbox-name: desk\nhttp-domain-whitelist: []\n")?;
+        let line = "curl -sS https://ok.test/; curl -sS https://gone.test/ && exit 1; true";
+        project.ocs(&["run", "--mode", "observe", "--allow-observe", "--", "sh", "-c", line])?.succeeded()?;
+        let suggested = project.ocs(&["policy", "suggest", "--json"])?.succeeded()?;
+        let told: Value = serde_json::from_str(&suggested.stdout)?;
+        let seen = json!([&told["lines"], &told["left"]]);
+        let ok = json!({"key": "http-domain-whitelist", "entry": "ok.test", "covers": [{"destination": "ok.test:443", "requests": 1}]});
+        let gone = json!({"destination": "gone.test:443", "reason": "dns-failed", "requests": 1});
+        assert_eq!(seen, json!([[ok], [gone]]), "{suggested}");
+        Ok(())
     }
 }
