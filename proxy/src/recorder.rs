@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use policies::audit::{CloseEvent, Decision, Event, Outcome, Process, RequestEvent, Text};
-use policies::{Deny, Generation, Host, PinnedPermit, Reason, Rule, Via};
+use policies::{Deny, Generation, Host, PinnedPermit, Reason, Via};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -91,14 +91,14 @@ impl Undecided {
         let mut facts = self.facts.take().ok_or(Unrecorded)?;
         // The policy that judged, also where another one came into force since the request began.
         facts.generation = pinned.permit().generation();
-        let verdict = Written {
+        let allowed = RequestEvent {
             decision: Decision::Allow,
-            reason: None,
             rule: pinned.permit().rule().cloned(),
             address: pinned.addresses().first().map(std::net::SocketAddr::ip),
             dropped: pinned.dropped().to_vec(),
+            ..undecided(facts)
         };
-        let id = self.app.sink.decision(event(facts, verdict)).await?;
+        let id = self.app.sink.decision(allowed).await?;
         let app = Arc::clone(&self.app);
         let meters = Meters::default();
         Ok(Recorder {
@@ -146,56 +146,31 @@ impl Drop for Recorder {
     }
 }
 
-struct Written {
-    decision: Decision,
-    reason: Option<Reason>,
-    rule: Option<Rule>,
-    address: Option<std::net::IpAddr>,
-    dropped: Vec<std::net::IpAddr>,
-}
-
 fn refused(facts: Facts, deny: &Deny) -> RequestEvent {
-    let verdict = Written {
-        decision: Decision::Deny,
+    RequestEvent {
         reason: Some(deny.reason),
         rule: deny.rule.clone(),
-        address: None,
         dropped: deny.dropped.clone(),
-    };
-    event(facts, verdict)
+        ..undecided(facts)
+    }
 }
 
-fn event(facts: Facts, written: Written) -> RequestEvent {
-    let Facts {
-        via,
-        method,
-        host,
-        port,
-        sni,
-        process,
-        generation,
-    } = facts;
-    let Written {
-        decision,
-        reason,
-        rule,
-        address,
-        dropped,
-    } = written;
+/// A refusal without a reason, which a verdict is put into.
+fn undecided(facts: Facts) -> RequestEvent {
     RequestEvent {
         id: 0, // the sink's to give
-        decision,
-        reason,
-        rule,
-        via,
-        method,
-        host,
-        port,
-        sni,
-        address,
-        generation,
-        process,
-        dropped,
+        decision: Decision::Deny,
+        reason: None,
+        rule: None,
+        via: facts.via,
+        method: facts.method,
+        host: facts.host,
+        port: facts.port,
+        sni: facts.sni,
+        address: None,
+        generation: facts.generation,
+        process: facts.process,
+        dropped: Vec::new(),
         count: 1,
     }
 }
