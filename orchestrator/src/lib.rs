@@ -32,6 +32,7 @@ mod autonomous;
 mod check;
 mod checkpoint;
 mod crystallize;
+mod curl;
 mod doctor;
 mod image;
 mod init;

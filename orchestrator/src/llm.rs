@@ -1,13 +1,13 @@
 //! Asks each of `llm-endpoints` for its models before a start, from the host's side, as `ocs-proxy` will reach it: directly.
 //! An answer is news for people and the list for the agent's provider section; it decides nothing and blocks no start.
-//! Not responsible for what may be reached: `policies` is. The question is put by the host's `curl`, which knows TLS and
-//! the host's certificates.
+//! Not responsible for what may be reached: `policies` is.
 use std::fmt;
 use std::time::Duration;
 
 use policies::LlmEndpoint;
 
-use crate::engine::spawn::{Call, SpawnError};
+use crate::curl::{self, ANSWER_MAX_BYTES};
+use crate::engine::spawn::SpawnError;
 
 /// Names that mean the host to an agent, and nothing to the host itself (docs/policy-file.md, `host-ports`).
 const HOST_NAMES: [&str; 3] = [
@@ -19,8 +19,6 @@ const HOST_NAMES: [&str; 3] = [
 const ANSWER_SECONDS: &str = "3";
 /// When curl itself is given up.
 const CURL_LIMIT: Duration = Duration::from_secs(5);
-/// A list of models is a few kilobytes.
-const ANSWER_MAX_BYTES: &str = "1048576";
 
 /// What one model server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,26 +120,11 @@ fn question(endpoint: &LlmEndpoint) -> String {
 }
 
 fn ask(url: &str) -> Answer {
-    // --disable first: whatever the user's own curlrc says is not for this question. No proxy: ocs-proxy takes none either.
-    let curl = Call::new("curl").arguments([
-        "--disable",
-        "--silent",
-        "--globoff",
-        "--noproxy",
-        "*",
-        "--proto",
-        "=http,https",
-        "--max-time",
-        ANSWER_SECONDS,
-        "--max-filesize",
-        ANSWER_MAX_BYTES,
-        "--header",
-        "Accept: application/json",
-        "--write-out",
-        "\n%{http_code}",
-        "--url",
+    let curl = curl::call(
         url,
-    ]);
+        ANSWER_SECONDS,
+        &["--header", "Accept: application/json"],
+    );
     match curl.run(CURL_LIMIT) {
         Ok(ended) => match ended.status.code() {
             Some(0) => understood(&String::from_utf8_lossy(&ended.output)),
@@ -173,7 +156,7 @@ fn curl_says(code: Option<i32>) -> String {
 
 /// `{"data": [{"id": ..}, ..]}`, and the status behind it on a line of its own.
 fn understood(output: &str) -> Answer {
-    let (body, status) = output.rsplit_once('\n').unwrap_or(("", output));
+    let (body, status) = curl::answer(output);
     match status {
         "200" => {}
         "401" | "403" => return Answer::Other(format!("it wants a key (status {status})")),

@@ -1,15 +1,15 @@
 //! Hands log records to a collector of OpenTelemetry by HTTP, from this host, for `ocs audit follow --otlp`.
 //!
 //! The record is the queue: what the collector does not take yet is not read on, so nothing grows and no writer waits. What
-//! it never takes is counted, and said. The requests are made by the host's `curl`, which knows TLS and the host's
-//! certificates; no proxy and no variable changes where they go.
+//! it never takes is counted, and said.
 use std::time::Duration;
 
 use policies::audit::Record;
 use serde_json::Value;
 
 use crate::console::{Console, Style, ascii_json, escaped};
-use crate::engine::spawn::{Call, Input, Messages, SpawnError};
+use crate::curl;
+use crate::engine::spawn::{Input, Messages, SpawnError};
 
 use super::export::otlp;
 
@@ -100,29 +100,15 @@ impl Collector {
 
 /// Posts one request; how many log records were rejected, or the status with what it means.
 fn post(url: &str, body: &str) -> Result<u64, (u16, String)> {
-    let curl = Call::new("curl").arguments([
-        "--disable",
-        "--silent",
-        "--globoff",
-        "--noproxy",
-        "*",
-        "--proto",
-        "=http,https",
-        "--max-time",
-        ANSWER_SECONDS,
-        "--max-filesize",
-        "1048576",
+    let more = [
         "--header",
         "Content-Type: application/json",
         "--header",
         "Expect:",
         "--data-binary",
         "@-",
-        "--write-out",
-        "\n%{http_code}",
-        "--url",
-        url,
-    ]);
+    ];
+    let curl = curl::call(url, ANSWER_SECONDS, &more);
     let curl = curl.streams(Input::Text(body.as_bytes().to_vec()), Messages::Nowhere);
     let ended = match curl.run(CURL_LIMIT) {
         Ok(ended) => ended,
@@ -131,7 +117,7 @@ fn post(url: &str, body: &str) -> Result<u64, (u16, String)> {
         Err(error) => return Err((0, error.to_string())),
     };
     let text = String::from_utf8_lossy(&ended.output).into_owned();
-    let (answer, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
+    let (answer, status) = curl::answer(&text);
     match (ended.status.code(), status.parse().unwrap_or(0)) {
         (Some(0), 200..=299) => Ok(rejected(answer)),
         (Some(0), status) => Err((status, format!("status {status}"))),
