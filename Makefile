@@ -22,7 +22,7 @@ RUN_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils curl iproute2 nftables nodejs n
 ENGINE_PACKAGES := catatonit debootstrap docker.io fuse-overlayfs podman slirp4netns uidmap
 
 # The real clients of the suites.
-TEST_PACKAGES := $(RUN_PACKAGES) bsdutils docker-compose faketime git iputils-ping netcat-openbsd openssh-client \
+TEST_PACKAGES := $(RUN_PACKAGES) bsdutils docker-compose faketime git iputils-ping netcat-openbsd openssh-client patch \
 	procps python3 python3-jsonschema python3-pip python3-requests python3-yaml socat strace valgrind wget $(ENGINE_PACKAGES)
 
 # The fuzzing engine is C++.
