@@ -1,6 +1,6 @@
 //! Tells a flood of refused requests in counts: so many a second line by line, what comes beyond by kind, none of it lost.
 //!
-//! A kind is everything that the line says but who asked by number; past [`tally::KINDS`] kinds within a second it is the
+//! A kind is everything that the line says but who asked by number; past `tally::KINDS` kinds within a second it is the
 //! reason and the way alone. What is counted is on record within a second. Not here: packets and DNS queries, which are
 //! always counted (`packets`, `dns_stub`).
 //! Clauses: R1, R6, W8
