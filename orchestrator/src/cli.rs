@@ -107,7 +107,7 @@ pub enum Command {
     Compose(ComposeArgs),
     /// Say which versions the images are made of
     Versions(VersionsArgs),
-    /// Look for what is wrong with the project: config, control files, the box that runs, secrets
+    /// Look for what is wrong with the project: config, control files, boxes, secrets
     Check(ProjectCheckArgs),
     /// Skills of the project
     #[command(subcommand, arg_required_else_help = true)]

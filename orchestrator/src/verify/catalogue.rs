@@ -149,6 +149,7 @@ pub(super) const NOT_TRIED: &[(&str, &str)] = &[
         "P2, P7, P8, W4",
         "need an origin: a name that is allowed would be asked for and dialled",
     ),
+    ("P10", "needs a person who answers"),
     (
         "P9, W6, W8, W9, R2, B6, U2, U4",
         "are held by the project's own suites",
