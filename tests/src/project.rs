@@ -244,6 +244,16 @@ impl Record {
             .collect()
     }
 
+    /// How many decisions the events of one kind tell of, by their `count`; but for the fence's own probes.
+    #[must_use]
+    pub fn told(&self, kind: &str) -> u64 {
+        let of_kind = self.of_kind(kind).into_iter();
+        of_kind
+            .filter(|event| Decided::of(event).is_some_and(|decided| !is_probe(&decided)))
+            .map(|event| event.get("count").and_then(Value::as_u64).unwrap_or(1))
+            .sum()
+    }
+
     /// Events of one kind.
     #[must_use]
     pub fn of_kind(&self, kind: &str) -> Vec<&Value> {
