@@ -52,9 +52,7 @@ pub(super) fn records(files: &[PathBuf], world: &World) -> Result<Vec<Whole>, Fa
         return Err(Failure::usage(message).next("ocs run -- CMD writes one"));
     }
     let by_record = found.chunk_by(|one, other| open_file(one) == open_file(other));
-    Ok(by_record
-        .map(|files| Whole::of(files.to_vec(), Begins::Here))
-        .collect())
+    Ok(by_record.map(|files| Whole::of(files.to_vec())).collect())
 }
 
 /// The files of records in a directory, record by record in the order of their names, each record's in its own order.
@@ -114,25 +112,33 @@ fn named(files: &[PathBuf], world: &World) -> Vec<Whole> {
         seen.push(open);
         let is_part = |path: &PathBuf| Part::parse(&name(path)).number.is_some();
         let whole = match mine.iter().any(is_part) {
-            true => Whole::of(in_order(mine), Begins::Here),
+            true => Whole::of_parts(in_order(mine)),
             // A directory that cannot be listed may still hold a file that can be read.
-            false => Whole::of(files_of(&path).unwrap_or(vec![path]), Begins::Here),
+            false => Whole::of(files_of(&path).unwrap_or(vec![path])),
         };
-        let first = whole.places.first().map(Place::number);
-        let begins = match first {
-            Some(Some(number)) if number > 1 => Begins::Earlier,
-            Some(_) | None => Begins::Here,
-        };
-        records.push(Whole { begins, ..whole });
+        records.push(whole);
     }
     records
 }
 
 impl Whole {
-    fn of(files: Vec<PathBuf>, begins: Begins) -> Self {
+    /// A record of which no part may be missing.
+    fn of(files: Vec<PathBuf>) -> Self {
         Self {
             places: files.into_iter().map(Place::File).collect(),
-            begins,
+            begins: Begins::Here,
+        }
+    }
+
+    /// What somebody named part by part: it may begin later.
+    fn of_parts(files: Vec<PathBuf>) -> Self {
+        let whole = Self::of(files);
+        match whole.places.first().and_then(Place::number) {
+            Some(number) if number > 1 => Self {
+                begins: Begins::Earlier,
+                ..whole
+            },
+            Some(_) | None => whole,
         }
     }
 }
@@ -251,6 +257,15 @@ mod tests {
         assert_eq!(
             found(&["a.jsonl", "a.00010.jsonl"], &world),
             [row(&["a.00010.jsonl", "a.jsonl"], Begins::Earlier)]
+        );
+    }
+
+    #[test]
+    fn a_record_whose_first_part_is_gone_still_has_to_begin_with_it() {
+        let (_keep, world) = directory(&["a.00002.jsonl", "a.jsonl"]);
+        assert_eq!(
+            found(&["a.jsonl"], &world),
+            [row(&["a.00002.jsonl", "a.jsonl"], Begins::Here)]
         );
     }
 

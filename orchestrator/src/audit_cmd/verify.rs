@@ -173,7 +173,11 @@ fn signed(record: &Whole, own: &Own) -> Result<Vec<Checkpoint>, String> {
     }
     let key = match (&own.key, checkpoint::key_of(file)) {
         (Some(key), _) => Some(key.clone()),
-        (None, Some(path)) if own.sandbox.is_some() && !checkpoints.is_empty() => {
+        // A record that was brought from elsewhere has no key where a sandbox keeps it.
+        (None, Some(path))
+            if !checkpoints.is_empty()
+                && (own.sandbox.is_some() || path.try_exists().unwrap_or(true)) =>
+        {
             let read = Key::read(&path).map(|key| key.public());
             let gone = |error| format!("the key of its checkpoints, {}: {error}", path.display());
             Some(read.map_err(gone)?)

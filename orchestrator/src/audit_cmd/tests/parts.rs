@@ -252,3 +252,36 @@ fn verify_holds_a_record_to_what_was_signed_of_it() {
         (1, told, String::new())
     );
 }
+
+#[test]
+fn a_record_that_was_signed_anew_is_known_by_its_sandbox_s_own_key() {
+    let place = place(&events());
+    let named = format!("verify {}", place.record.display());
+    let now = std::time::SystemTime::now();
+    crate::checkpoint::sign_end(&place.record, now).unwrap();
+    let kept = crate::checkpoint::key_of(&place.record).unwrap();
+    let own = std::fs::read(&kept).unwrap();
+    let beside = crate::checkpoint::beside(&place.record);
+    let signed = std::fs::read(&beside).unwrap();
+    std::fs::remove_file(&kept).unwrap();
+    std::fs::remove_file(&beside).unwrap();
+    crate::checkpoint::sign_end(&place.record, now).unwrap();
+    std::fs::write(&kept, &own).unwrap();
+    for line in ["verify", &named] {
+        let (code, out, _) = place.types(line);
+        assert_eq!(code, 1, "{line}: {out}");
+        assert!(out.contains("bad: signed with another key: "), "{out}");
+    }
+    std::fs::write(&beside, &signed).unwrap();
+    assert_eq!(place.types(&named).0, 0);
+}
+
+#[test]
+fn a_record_that_is_named_has_to_have_its_first_part() {
+    let rotated = rotated();
+    std::fs::remove_file(&rotated.parts[0]).unwrap();
+    let line = format!("verify {}", rotated.place.record.display());
+    let part = rotated.parts[1].display();
+    let told = format!("{part}:1: bad: number 5 stands where 1 belongs\n");
+    assert_eq!(rotated.place.types(&line), (1, told, String::new()));
+}
