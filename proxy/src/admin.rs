@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -135,6 +136,10 @@ pub async fn serve<L: Watched>(listener: L, app: Arc<App>) {
 
 async fn watch(stream: impl AsyncRead + AsyncWrite + Unpin, uid: Option<u32>, app: &Arc<App>) {
     let answer = service_fn(async |request: Request<Incoming>| {
+        if uid.is_none() && !names_loopback(&request) {
+            let said = "the Host is not this machine's loopback\n".to_owned();
+            return Ok::<_, Infallible>(respond(StatusCode::MISDIRECTED_REQUEST, PLAIN, said));
+        }
         let answer = match request.uri().path().strip_prefix("/questions/") {
             Some(number) if request.method() == Method::POST => {
                 let number = number.parse().ok();
@@ -142,7 +147,7 @@ async fn watch(stream: impl AsyncRead + AsyncWrite + Unpin, uid: Option<u32>, ap
             }
             Some(_) | None => answer(&request, app),
         };
-        Ok::<_, Infallible>(answer)
+        Ok(answer)
     });
     // A watcher that breaks off is its own affair.
     http1::Builder::new()
@@ -154,10 +159,23 @@ async fn watch(stream: impl AsyncRead + AsyncWrite + Unpin, uid: Option<u32>, ap
         .ok();
 }
 
+/// Whether a request over TCP was meant for us: a browser may be led here by a name that was rebound to loopback.
+fn names_loopback<B>(request: &Request<B>) -> bool {
+    let host = request.headers().get(HOST);
+    let authority = host.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    authority
+        .is_some_and(|authority| matches!(authority.host(), "127.0.0.1" | "[::1]" | "localhost"))
+}
+
 fn answer<B>(request: &Request<B>, app: &App) -> Response<Full<Bytes>> {
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/live") => (StatusCode::OK, PLAIN, "live\n".to_owned()),
         (&Method::GET, "/ready") => match app.live.phase() {
+            Phase::Running if app.sink.standing().refuses => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                PLAIN,
+                "the record cannot be written\n".to_owned(),
+            ),
             Phase::Running => (StatusCode::OK, PLAIN, "ready\n".to_owned()),
             Phase::Draining | Phase::Ending => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -335,11 +335,43 @@ fn over_tcp_the_questions_are_seen_and_no_answer_is_taken() {
     until(&socket, "/status", |status| {
         status["questions"]["open"] == 1
     });
+    let seen = |path: &str, host: &str| {
+        let mut watcher = Client::connect(address);
+        watcher.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer = watcher.rest_text();
+        let status = answer.split(' ').nth(1).map(str::to_owned);
+        (
+            status.unwrap(),
+            answer.split("\r\n\r\n").nth(1).unwrap().to_owned(),
+        )
+    };
+    assert_eq!(
+        seen("/live", &listen),
+        ("200".to_owned(), "live\n".to_owned())
+    );
+    assert_eq!(
+        seen("/ready", "localhost"),
+        ("200".to_owned(), "ready\n".to_owned())
+    );
+    assert!(
+        seen("/metrics", "[::1]:1")
+            .1
+            .contains("ocs_questions_open 1\n")
+    );
+    // A name that was rebound to loopback leads a browser here.
+    for host in [
+        "rebound.test",
+        "127.0.0.1.rebound.test",
+        "",
+        "127.0.0.1@rebound.test",
+    ] {
+        assert_eq!(seen("/questions", host).0, "421", "{host}");
+    }
     let mut other = Client::connect(address);
     let body = "{\"answer\":\"run\",\"user\":null}";
     let length = body.len();
     other.send(format!(
-        "POST /questions/1 HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST /questions/1 HTTP/1.1\r\nHost: {listen}\r\nContent-Length: {length}\r\n\r\n{body}"
     ));
     assert!(other.rest_text().starts_with("HTTP/1.1 403 "));
     proxy.signal("-TERM");

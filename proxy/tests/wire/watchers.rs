@@ -62,10 +62,12 @@ fn status_says_that_a_full_disk_refuses_requests_until_there_is_room() {
     assert_eq!((refused(&proxy), refused(&proxy)), (503, 503));
     let full = &document(&socket, "/status")["record"];
     assert_eq!((&full["ok"], &full["lost"]), (&false.into(), &2.into()));
+    assert!(asked(&socket, "/ready").starts_with("HTTP/1.1 503 "));
     limit_files(&proxy, "unlimited");
     // Nobody has to ask for anything: what is owed is tried again by itself.
     let room = until(&socket, "/status", |status| status["record"]["ok"] == true);
     assert_eq!(room["record"]["lost"], 0);
+    assert!(asked(&socket, "/ready").starts_with("HTTP/1.1 200 "));
     assert_eq!(refused(&proxy), 403);
     proxy.stop();
 }
