@@ -242,12 +242,13 @@ fn show(
     }
     match patch {
         Some(patch) => {
-            for line in patch.lines() {
-                console.line(if console.terminal().stdout {
-                    escaped(line)
-                } else {
-                    line.to_owned()
-                })?;
+            if console.terminal().stdout {
+                for line in patch.lines() {
+                    console.line(escaped(line))?;
+                }
+            } else {
+                // A line ends as it does in the config, or `patch` does not find it.
+                console.bytes(patch.as_bytes())?;
             }
             console.note("to take it: ocs policy suggest | patch -p0, then ocs policy approve");
         }

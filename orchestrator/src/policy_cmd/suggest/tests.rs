@@ -268,6 +268,15 @@ fn under_the_suggested_lines_everything_that_was_suggested_passes() {
 }
 
 #[test]
+fn a_patch_has_the_line_ends_of_the_config() {
+    let config = "sandbox-name: app\r\nhttp-domain-whitelist:\r\n  - x.example.com\r\n";
+    let (code, out, _) = place(config, &[wanted("a.example.com")]).types("");
+    let hunk = out.split_once("@@\n").unwrap().1;
+    let expected = " sandbox-name: app\r\n http-domain-whitelist:\r\n   - x.example.com\r\n+  - a.example.com\r\n";
+    assert_eq!((code, hunk), (0, expected));
+}
+
+#[test]
 fn only_the_run_and_the_time_asked_for_count() {
     let place = place(
         "sandbox-name: app\n",
