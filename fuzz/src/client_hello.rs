@@ -80,7 +80,11 @@ fn second_reading(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let TlsMessage::Handshake(TlsMessageHandshake::ClientHello(hello)) = message else {
         return None;
     };
-    let (_, extensions) = parse_tls_extensions(hello.ext?).ok()?;
+    // It stops without an error at an extension whose content it does not like.
+    let (unread, extensions) = parse_tls_extensions(hello.ext?).ok()?;
+    if !unread.is_empty() {
+        return None;
+    }
     let names = extensions
         .into_iter()
         .filter_map(|extension| match extension {
