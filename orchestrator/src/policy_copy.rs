@@ -27,8 +27,9 @@ pub(crate) const OUTCOME: &str = "policy.json";
 pub(crate) struct PolicyCopy {
     source: PathBuf,
     copy: PathBuf,
-    /// The inode that the agent cannot write to; none for a config outside the project, which it cannot reach at all.
-    trusted: Option<(u64, u64)>,
+    /// The file that the agent cannot write to; none for a config outside the project, which it cannot reach at all. Held,
+    /// so that no other file can get its inode's number.
+    trusted: Option<File>,
     text: String,
     /// What a person approved.
     lock: PathBuf,
@@ -76,10 +77,11 @@ impl PolicyCopy {
         text: &str,
     ) -> io::Result<Self> {
         let name = source.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let found = source.symlink_metadata()?;
-        let trusted = source
-            .starts_with(project)
-            .then(|| (found.dev(), found.ino()));
+        let held = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+            .open(source)?;
+        let trusted = source.starts_with(project).then_some(held);
         let copy = Self {
             source: source.to_owned(),
             copy: directory.join(name),
@@ -162,10 +164,13 @@ impl PolicyCopy {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&self.source)?;
         let found = file.metadata()?;
-        let same_file = (found.dev(), found.ino());
-        let is_another = self
-            .trusted
-            .is_some_and(|trusted| trusted != same_file || found.nlink() != 1);
+        let is_another = match &self.trusted {
+            Some(held) => {
+                let held = held.metadata()?;
+                (held.dev(), held.ino()) != (found.dev(), found.ino()) || found.nlink() != 1
+            }
+            None => false,
+        };
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         if text == self.text {
